@@ -1,0 +1,47 @@
+# make demo and make test set everything up by themselves; nothing but make and Python >= 3.11 is needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEVICES ?= 2000
+OUT ?= demo-output
+
+.PHONY: help setup demo test check bench lock ci clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with the command carrier-opt in it
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@PYTHON="$(PYTHON)" ./setup.sh $(VENV)
+	@touch $@
+
+demo: setup ## Run the main job end to end: make demo DEVICES=100000 OUT=folder
+	@$(BIN)/carrier-opt demo --devices $(DEVICES) --out $(OUT)
+
+test: setup ## Run the tests
+	@$(BIN)/pytest
+
+check: setup ## Lint, format, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## Measure; results go to benchmarks/results
+	@$(BIN)/python -m benchmarks.run
+
+lock: setup ## Renew requirements/*.txt from pyproject.toml
+	@$(BIN)/pip install --quiet 'uv>=0.9'
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--python-version 3.11 --override requirements/overrides.txt pyproject.toml -o requirements/runtime.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--python-version 3.11 --override requirements/overrides.txt pyproject.toml --group dev -o requirements/dev.txt
+
+ci: check test ## What every change must pass
+
+clean: ## Remove the environment and what runs leave behind
+	rm -rf $(VENV) demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

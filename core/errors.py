@@ -1,0 +1,130 @@
+"""Every error this system raises on purpose, by what the caller can do about it.
+
+::
+
+    CarrierOptError
+    ├── InputError               a file, column, option or parameter is wrong: correct it (exit code 2)
+    │   └── NotAvailableError    the part behind an option, parameter or column is not built yet
+    ├── DataError                numbers out of range, plans that cannot be priced: correct the data
+    │   └── InvalidRatePlansError
+    ├── InfeasibleError          no assignment satisfies the named constraint
+    ├── CarrierError             the carrier's API
+    │   ├── RetryableCarrierError        worth another try later (429, 5xx, timeouts, broken bodies)
+    │   │   └── RateLimitedError
+    │   ├── RejectedByCarrierError       this call is refused for good; others may pass
+    │   ├── CarrierAuthError             credentials, role or address refused: stop the run
+    │   └── CarrierProtocolError         an answer that contradicts the API's own rules
+    ├── StorageError             the database
+    │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
+    ├── SessionError             a session cannot be opened, moved or continued
+    │   ├── SessionBusyError     another session of the tenant is running
+    │   ├── IllegalTransitionError
+    │   ├── FencedOffError       another owner has taken this session over
+    │   └── SessionCancelledError
+    └── NotificationError        AMOP 2.0 or the mail service
+
+A message says what is wrong, which thing, both sides where two disagree, and the remedy. It never
+holds a secret.
+"""
+
+from __future__ import annotations
+
+
+class CarrierOptError(Exception):
+    """Base of every error that is raised on purpose."""
+
+
+class InputError(CarrierOptError):
+    """A file, column, option or parameter is wrong; nothing was changed."""
+
+
+class NotAvailableError(InputError):
+    """The part behind an option, parameter or column is not built yet; it is refused, not ignored."""
+
+    def __init__(self, what: str, remedy: str = "leave it out") -> None:
+        super().__init__(f"{what} is not available in this version: {remedy}")
+
+
+class DataError(CarrierOptError):
+    """Data that cannot be priced or counted exactly."""
+
+
+class InvalidRatePlansError(DataError):
+    """Rate plans that a group would use cannot be billed (V1, V2)."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        self.problems = problems
+        listed = "; ".join(f"{code}: {why}" for code, why in sorted(problems.items()))
+        super().__init__(
+            f"One or more rate plans have invalid data per overage charge or overage rate: {listed}. "
+            "Correct them in the catalogue (`carrier-opt plans import`) and run again."
+        )
+
+
+class InfeasibleError(CarrierOptError):
+    """No assignment satisfies a constraint; the message names it."""
+
+
+class CarrierError(CarrierOptError):
+    """The carrier's API failed or refused."""
+
+
+class RetryableCarrierError(CarrierError):
+    """A failure that another try may cure."""
+
+
+class RateLimitedError(RetryableCarrierError):
+    """The carrier says that the account calls too often."""
+
+
+class RejectedByCarrierError(CarrierError):
+    """The carrier refuses this call for good."""
+
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None) -> None:
+        self.code = code
+        self.status = status
+        super().__init__(message)
+
+
+class CarrierAuthError(CarrierError):
+    """Credentials, role or source address are refused: no call of this account can pass."""
+
+
+class CarrierProtocolError(CarrierError):
+    """An answer contradicts the API's own rules, such as a page limit that is never reached."""
+
+
+class StorageError(CarrierOptError):
+    """The database failed or holds something else than expected."""
+
+
+class SchemaOutdatedError(StorageError):
+    """The database has no tables, or older ones than this version needs."""
+
+
+class SessionError(CarrierOptError):
+    """A session cannot be opened, moved or continued."""
+
+
+class SessionBusyError(SessionError):
+    """Another session of the tenant is running (S3)."""
+
+    def __init__(self, message: str, *, running_session_id: int) -> None:
+        self.running_session_id = running_session_id
+        super().__init__(message)
+
+
+class IllegalTransitionError(SessionError):
+    """A session state may not follow another (S2)."""
+
+
+class FencedOffError(SessionError):
+    """Another owner has taken the session over; this one must stop writing (S2)."""
+
+
+class SessionCancelledError(SessionError):
+    """The session was cancelled while this run worked on it."""
+
+
+class NotificationError(CarrierOptError):
+    """A message could not be delivered."""

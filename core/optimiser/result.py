@@ -1,0 +1,106 @@
+"""What a solve returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.domain import SolveStatus, Strategy
+from core.problem import Int32Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveParams:
+    """Knobs of the optimiser; the defaults are the production values.
+
+    Attributes
+    ----------
+    strategies
+        Walks to run, a subset of :data:`core.domain.WALK_STRATEGIES`; None means all four.
+    first_instance_limit
+        Sequences walked per group, from the front of ``Group.sequences``, at least 1 (O5).
+    skip_lower_cost_check
+        Accept the best changed assignment even if it saves nothing (O7).
+    seed
+        For randomised parts; the same seed gives the same answer.
+    """
+
+    strategies: tuple[Strategy, ...] | None = None
+    first_instance_limit: int = 64
+    skip_lower_cost_check: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.first_instance_limit < 1:
+            msg = "first_instance_limit is at least 1"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupWalks:
+    """Costs of every walk of one group, with the group's private pools (O4).
+
+    Attributes
+    ----------
+    strategies
+        Columns of ``cost_micros``.
+    cost_micros
+        Shape ``(n_sequences, n_strategies)``.
+    best_sequence, best_strategy
+        Index of the group's cheapest walk, ties by fewer changes, then strategy, then sequence;
+        -1 where the group has no walk.
+    """
+
+    group_id: str
+    strategies: tuple[Strategy, ...]
+    cost_micros: Int64Array
+    best_sequence: int
+    best_strategy: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """The answer for one unit.
+
+    Attributes
+    ----------
+    status
+        ``OPTIMAL`` only where it is proven that no feasible assignment costs less.
+    assignment
+        Shape ``(n,)``: recommended plan number per SIM, rows as in the problem.
+    cost_micros
+        The objective (B7) of ``assignment`` at true pool scope.
+    baseline_cost_micros
+        The same objective of today's assignment.
+    lower_bound_micros
+        No feasible assignment costs less than this; None without a bound.
+    strategy
+        The winning candidate; for the legacy candidate the strategy of its largest group.
+    group_strategy
+        Winning strategy per group, in the order of ``Problem.groups``.
+    legacy_best_cost_micros
+        Cost of the legacy candidate at true scope; None where no walk is feasible.
+    walks
+        Per group that was walked, what each candidate would cost.
+    """
+
+    unit_id: str
+    status: SolveStatus
+    assignment: Int32Array
+    cost_micros: int
+    baseline_cost_micros: int
+    lower_bound_micros: int | None
+    strategy: Strategy
+    group_strategy: tuple[Strategy, ...]
+    legacy_best_cost_micros: int | None
+    walks: tuple[GroupWalks, ...] = field(default=())
+
+    @property
+    def gap(self) -> float | None:
+        """``(cost - bound) / bound``; 0 where both are 0, None without a bound."""
+        if self.lower_bound_micros is None:
+            return None
+        if self.cost_micros == self.lower_bound_micros:
+            return 0.0
+        if self.lower_bound_micros <= 0:
+            return None
+        return (self.cost_micros - self.lower_bound_micros) / self.lower_bound_micros

@@ -1,0 +1,131 @@
+"""The outcome of one optimisation: what every report, table and message is made from.
+
+Costs are the objective (B7, pre-tax) in micro-units; rate and overage parts are always given beside
+it. SIM costs add up to groups, groups to units, units to totals, exactly (B10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from core.domain import SolveStatus, Strategy
+
+ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
+    "iccid": pl.String(),
+    "communication_plan": pl.String(),
+    "group_id": pl.String(),  # null for an unpriced SIM
+    "unit_id": pl.String(),  # null for an unpriced SIM
+    "current_rate_plan": pl.String(),
+    "recommended_rate_plan": pl.String(),
+    "usage_bytes": pl.Int64(),
+    "current_cost_micros": pl.Int64(),  # null for an unpriced SIM, as all costs below
+    "recommended_cost_micros": pl.Int64(),
+    "savings_micros": pl.Int64(),
+    "reason": pl.String(),
+    "current_rate_micros": pl.Int64(),
+    "current_overage_micros": pl.Int64(),
+    "recommended_rate_micros": pl.Int64(),
+    "recommended_overage_micros": pl.Int64(),
+    "sms_count": pl.Int64(),
+    "voice_seconds": pl.Int64(),
+    "activated_date": pl.Date(),
+    "active_days": pl.Int32(),  # null without cycle dates
+    "is_usage_reported": pl.Boolean(),
+}
+"""Columns of ``assignments.parquet``, one row per SIM, sorted by ICCID."""
+
+REASON_CHANGED = "changed"
+"""Another plan is recommended."""
+REASON_KEPT = "kept"
+"""The SIM keeps its plan: no change lowers the unit's cost as far as the strategy sees."""
+REASON_TOO_MANY_PLANS = "too_many_rate_plans"
+"""The SIM's group has more plans than allowed and was skipped (V3)."""
+REASON_UNPRICED = "unpriced"
+"""The SIM's plan is not in the catalogue (B9)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A bill in micro-units.
+
+    Attributes
+    ----------
+    objective_micros
+        What was minimised: rate + overage, or one of them (B7).
+    rate_micros
+        Fees: monthly rate after proration plus regulatory fee.
+    overage_micros
+        Data, SMS and voice beyond what is included.
+    """
+
+    objective_micros: int
+    rate_micros: int
+    overage_micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupOutcome:
+    """One communication group; ``status`` is ``optimised``, ``unchanged`` or ``skipped``."""
+
+    group_id: str
+    unit_id: str
+    communication_plans: tuple[str, ...]
+    rate_plans: tuple[str, ...]
+    devices: int
+    status: str
+    strategy: Strategy
+    baseline: Cost
+    optimized: Cost
+    plan_changes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOutcome:
+    """One solve unit."""
+
+    unit_id: str
+    group_ids: tuple[str, ...]
+    devices: int
+    status: SolveStatus
+    strategy: Strategy
+    baseline: Cost
+    optimized: Cost
+    lower_bound_micros: int | None
+    legacy_best_cost_micros: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """Everything that is known after an optimisation.
+
+    Attributes
+    ----------
+    assignments
+        One row per SIM, columns of ``ASSIGNMENT_SCHEMA``.
+    devices
+        SIMs in ``assignments``, with the unpriced ones.
+    unpriced
+        SIMs whose plan is not in the catalogue: in no cost, pool or bound (B9).
+    lower_bound_micros
+        Sum of the units' bounds; None if any unit has none.
+    legacy_best_cost_micros
+        Sum over units; None if no walk is feasible in one of them.
+    """
+
+    assignments: pl.DataFrame
+    groups: tuple[GroupOutcome, ...]
+    units: tuple[UnitOutcome, ...]
+    devices: int
+    unpriced: int
+    baseline: Cost
+    optimized: Cost
+    lower_bound_micros: int | None
+    legacy_best_cost_micros: int | None
+    plan_changes: int
+
+    @property
+    def savings_micros(self) -> int:
+        """Baseline less optimised objective."""
+        return self.baseline.objective_micros - self.optimized.objective_micros

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Makes the virtual environment $1 from the hashed lock. Called by `make setup`.
+# Debian packages: python3-venv where Python cannot make an environment without it; unixodbc and
+# redis-server for the tests. They are installed where this runs as root or with a sudo that asks
+# for no password; elsewhere the run says what is missing and goes on.
+set -euo pipefail
+cd "$(dirname "$0")"
+venv=${1:-.venv}
+python=${PYTHON:-python3}
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "setup: Python 3.11 or newer is needed; '$python' is $("$python" --version 2>&1 || echo missing). Set PYTHON=/path/to/python3.11" >&2
+    exit 1
+fi
+
+missing=()
+[ -e "$venv/bin/python" ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+ldconfig -p 2>/dev/null | grep -q 'libodbc\.so\.2' || missing+=(unixodbc)
+command -v redis-server >/dev/null || missing+=(redis-server)
+
+if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
+    root=()
+    [ "$(id -u)" = 0 ] || root=(sudo -n)
+    if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+        echo "setup: installing Debian packages: ${missing[*]}"
+        "${root[@]}" apt-get -qq update
+        # No service is started: the tests start the servers that they use, on ports of their own.
+        DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 "${root[@]}" apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+        missing=()
+    fi
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: not installed, and no right to install: ${missing[*]}. Tests that need them are left out." >&2
+fi
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "setup: installing locked packages into $venv (about a minute on a fresh machine)"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+echo "setup: done; the command is $venv/bin/carrier-opt"
