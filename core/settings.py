@@ -6,6 +6,7 @@ Prefix ``CARRIER_OPT_``; AMOP's two names stay what they are elsewhere. Secrets 
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -78,3 +79,8 @@ def load_settings() -> Settings:
         If a variable has a value outside its range.
     """
     return Settings()
+
+
+def read_environment_variable(name: str) -> str | None:
+    """Read one variable, for credentials that are given by reference; None where it is not set."""
+    return os.environ.get(name)

@@ -1,0 +1,1 @@
+"""Windows, slots and the life of an optimisation session (S1-S3)."""
