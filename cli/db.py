@@ -1,0 +1,53 @@
+"""``carrier-opt db``: brings the database to this version, and says where it stands."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from cli.database import AsJson, Database, database_url
+
+app = typer.Typer(help="Looks after the database.", no_args_is_help=True)
+
+
+@app.command("upgrade")
+def upgrade_command(database: Database = None) -> None:
+    """Create what is missing in the database; does nothing where it is up to date.
+
+    An SQLite file is made if it is missing. Safe to run again, also after a crash.
+    """
+    from core.storage.engine import open_engine
+    from core.storage.migrate import upgrade
+
+    engine = open_engine(database_url(database))
+    before = upgrade(engine)
+    name = engine.url.render_as_string()
+    if before.pending:
+        typer.echo(f"{name}: applied {', '.join(before.pending)}")
+    else:
+        typer.echo(f"{name}: up to date ({before.head})")
+
+
+@app.command("status")
+def status_command(database: Database = None, as_json: AsJson = False) -> None:
+    """Say which migrations the database has and lacks; changes nothing."""
+    from core.storage.engine import open_engine
+    from core.storage.migrate import status
+
+    engine = open_engine(database_url(database))
+    found = status(engine)
+    name = engine.url.render_as_string()
+    if as_json:
+        shown = {
+            "database": name,
+            "applied": list(found.applied),
+            "pending": list(found.pending),
+            "head": found.head,
+        }
+        typer.echo(json.dumps(shown, indent=2))
+    elif found.is_current:
+        typer.echo(f"{name}: up to date ({found.head})")
+    else:
+        has = f"has {found.applied[-1]}" if found.applied else "has no tables"
+        typer.echo(f"{name}: {has}, lacks {', '.join(found.pending)}: run `carrier-opt db upgrade`")

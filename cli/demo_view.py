@@ -1,0 +1,120 @@
+"""What the demo shows: progress while it runs, the summary at the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+POLL_SECONDS = 0.25
+
+STAGES = {
+    "PENDING": "opening the session",
+    "SYNCING": "fetching devices and usage from the carrier",
+    "GROUPING": "grouping SIMs, validating plans",
+    "SEQUENCING": "generating sequences",
+    "OPTIMISING": "optimising",
+    "FINALISING": "publishing and reporting",
+}
+
+
+@contextmanager
+def narrate(engine: sa.Engine, *, devices: int) -> Iterator[None]:
+    """Show the session's progress while the block runs: a bar on a terminal, nothing in a pipe.
+
+    The database is asked, as any other observer would have to.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(f"starting Prefect for {devices:,} SIMs", total=100)
+        stop = threading.Event()
+
+        def follow() -> None:
+            while not stop.wait(POLL_SECONDS):
+                if (seen := _running_session(engine)) is not None:
+                    state, percent = seen
+                    progress.update(bar, description=STAGES[state], completed=percent)
+
+        watcher = threading.Thread(target=follow, name="progress", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+
+
+def _running_session(engine: sa.Engine) -> tuple[str, int] | None:
+    import sqlalchemy as sa
+
+    from core.storage.engine import reading
+    from core.storage.schema import optimization_session
+
+    table = optimization_session.c
+    query = sa.select(table.State, table.Progress).where(table.State.in_(STAGES))
+    with reading(engine) as connection:
+        row = connection.execute(query).first()
+    return None if row is None else (row.State, row.Progress)
+
+
+def show_summary(
+    summary: Mapping[str, Any], result: Mapping[str, Any], out: Path, *, n_messages: int
+) -> None:
+    """Print what a person wants to know first, and where the rest is."""
+    console = Console()
+    if result.get("taken_over_from"):
+        console.print(f"[yellow]{result['taken_over_from']}[/yellow]", highlight=False)
+    table = Table(title="Cost of one billing cycle", title_justify="left")
+    for heading in ("group", "communication plans", "strategy"):
+        table.add_column(heading)
+    for heading in ("devices", "baseline", "optimised", "savings"):
+        table.add_column(heading, justify="right")
+    for group in summary["groups"]:
+        table.add_row(
+            group["group_id"],
+            ", ".join(group["communication_plans"]),
+            (group["strategy"] or group["status"]).replace("_", " "),
+            f"{group['devices']:,}",
+            *_money(group["baseline_cost"], group["optimized_cost"]),
+        )
+    table.add_section()
+    table.add_row(
+        "total", f"{summary['unpriced']} unpriced", "", f"{summary['devices']:,}",
+        *_money(summary["baseline_cost"], summary["optimized_cost"]), style="bold",
+    )  # fmt: skip
+    console.print(table)
+    rejected = sum(summary["rejects"].values())
+    console.print(
+        f"session {result['session_id']} {result['state']}: {summary['plan_changes']:,} plan changes "
+        f"save {summary['savings_percent']} %; {rejected:,} rejected or listed rows; "
+        f"AMOP received {n_messages} messages",
+        highlight=False,
+    )
+    for name in ("report.xlsx", "assignments.parquet", "summary.json", "rejects.csv"):
+        console.print(f"  {out / name}", highlight=False)
+    console.print(f"  {out / 'carrier-opt.db'}  {out / 'amop-messages.jsonl'}", highlight=False)
+
+
+def _money(baseline: str, optimized: str) -> tuple[str, str, str]:
+    from decimal import Decimal
+
+    before, after = Decimal(baseline), Decimal(optimized)
+    return f"{before:,.2f}", f"{after:,.2f}", f"{before - after:,.2f}"

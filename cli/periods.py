@@ -1,0 +1,73 @@
+"""``carrier-opt periods``: billing periods of service providers."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from cli.database import AsJson, Database, Provider, acting_user, open_current, table_text, utc_now
+
+app = typer.Typer(help="Sets up billing periods.", no_args_is_help=True)
+
+
+@app.command("add")
+def add_command(
+    provider: Provider,
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="First day, local to the provider.")
+    ],
+    end: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day; it belongs to the period.")
+    ],
+    database: Database = None,
+) -> None:
+    """Add a billing period; one with the same dates stays as it is."""
+    from core.storage.catalogue import find_provider
+    from core.storage.catalogue_changes import add_period
+
+    engine = open_current(database)
+    found = find_provider(engine, provider)
+    period = add_period(
+        engine, found.id, start.date(), end.date(), now=utc_now(), author=acting_user()
+    )
+    days = period.cycle.days
+    typer.echo(
+        f"billing period {period.id} of provider {found.name}: {period.start_date} to "
+        f"{period.end_date} ({days} days)"
+    )
+
+
+@app.command("list")
+def list_command(
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Only this service provider: name or id.")
+    ] = None,
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """List billing periods, oldest first."""
+    from core.storage.catalogue import find_provider, list_periods, list_providers
+
+    engine = open_current(database)
+    providers = list_providers(engine) if provider is None else [find_provider(engine, provider)]
+    rows = [
+        {
+            "id": period.id,
+            "provider_id": found.id,
+            "provider": found.name,
+            "start": period.start_date.isoformat(),
+            "end": period.end_date.isoformat(),
+        }
+        for found in providers
+        for period in list_periods(engine, found.id)
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        header = [name.upper().replace("_", " ") for name in rows[0]]
+        typer.echo(table_text([header, *(list(row.values()) for row in rows)]))
+    else:
+        typer.echo("no billing periods; add one with `carrier-opt periods add`")

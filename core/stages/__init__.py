@@ -1,0 +1,1 @@
+"""What each stage of a session does with carrier and database, without an orchestrator."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: thin, one file per stage."""

@@ -1,0 +1,141 @@
+"""A flow's hold on its session: opened, kept alive, moved on, and ended whatever happens (S2, S3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from core.amop.sender import OutboxSender
+from core.errors import FencedOffError, SessionCancelledError
+from core.sessions import lifecycle
+from core.sessions.heartbeat import Heartbeat
+from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, SessionState
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+LOG = logging.getLogger(__name__)
+
+INTERRUPTED = "The run was interrupted (Ctrl-C or a stop request)."
+
+
+def utc_now() -> datetime:
+    """Tell the time, aware and in UTC."""
+    return datetime.now(tz=UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionRun:
+    """One run of one session; every call is guarded by owner and attempt.
+
+    Attributes
+    ----------
+    handle
+        Replaced by each move.
+    devices
+        SIMs known so far, for the messages; None: as stored.
+    """
+
+    engine: sa.Engine
+    handle: SessionHandle
+    heartbeat: Heartbeat
+    sender: OutboxSender
+    devices: int | None = None
+
+    @property
+    def session_id(self) -> int:
+        """Number of the session."""
+        return self.handle.session_id
+
+    def enter(self, state: SessionState, *, milestone: int | None = None, info: str = "") -> None:
+        """Begin a stage and tell AMOP the milestone that was reached before it (A2)."""
+        self.heartbeat.check()
+        self.handle = lifecycle.enter(
+            self.engine,
+            self.handle,
+            state,
+            now=utc_now(),
+            milestone=milestone,
+            device_count=self.devices,
+            info=info,
+        )
+        self.sender.notify()
+
+    def report(self, progress: int, info: str = "") -> None:
+        """Tell AMOP a progress within a stage; told once, never going back."""
+        self.heartbeat.check()
+        lifecycle.report_progress(
+            self.engine, self.handle, progress, now=utc_now(), device_count=self.devices, info=info
+        )
+        self.sender.notify()
+
+    def complete(self, totals: Mapping[str, Any], *, error_message: str | None = None) -> None:
+        """End the session with its totals; with errors where groups had to be left out."""
+        self.handle = lifecycle.complete(
+            self.engine,
+            self.handle,
+            now=utc_now(),
+            totals=totals,
+            device_count=totals["devices"] if self.devices is None else self.devices,
+            error_message=error_message,
+        )
+        self.sender.notify()
+
+
+@contextmanager
+def session_run(
+    engine: sa.Engine,
+    settings: Settings,
+    sender: OutboxSender,
+    request: RunRequest,
+    *,
+    tenant_id: int,
+    flow_run_id: str,
+    author: Author,
+    on_stop: Callable[[int, int], None],
+) -> Iterator[SessionRun]:
+    """Open the request's session for the length of a block.
+
+    An error in the block ends the session as FAILED and a Ctrl-C as CANCELLED; both are told to
+    AMOP, and both call ``on_stop`` with the session's id and attempt. A run that has lost its session to
+    another owner ends without touching it.
+
+    Raises
+    ------
+    SessionBusyError
+        If another session of the tenant runs.
+    """
+    timeout = timedelta(seconds=settings.heartbeat_timeout_seconds)
+    handle = lifecycle.open_session(
+        engine,
+        request,
+        tenant_id=tenant_id,
+        owner=Owner.of_this_process(flow_run_id),
+        triggered_by=author,
+        now=utc_now(),
+        heartbeat_timeout=timeout,
+    )
+    sender.notify()
+    if handle.taken_over_from:
+        LOG.warning("%s", handle.taken_over_from)
+    with Heartbeat(engine, handle, settings.heartbeat_seconds, timeout=timeout) as heartbeat:
+        run = SessionRun(engine=engine, handle=handle, heartbeat=heartbeat, sender=sender)
+        try:
+            yield run
+        except (FencedOffError, SessionCancelledError):
+            raise
+        except Exception as error:
+            on_stop(run.session_id, run.handle.attempt)
+            lifecycle.fail(engine, run.handle, now=utc_now(), error_message=str(error))
+            sender.notify()
+            raise
+        except BaseException:  # KeyboardInterrupt, SystemExit, Prefect's cancellation
+            lifecycle.cancel(engine, run.handle, now=utc_now(), reason=INTERRUPTED)
+            on_stop(run.session_id, run.handle.attempt)
+            sender.notify()
+            raise

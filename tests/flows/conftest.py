@@ -1,0 +1,138 @@
+"""One Prefect server for all flow tests, and the demo as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.child import ChildProcess, free_port
+
+STARTUP_S = 120.0
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Prefect server that lives as long as the test run."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    quiet = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    before = {name: os.environ.get(name) for name in quiet}
+    os.environ.update(quiet)
+    try:
+        with ChildProcess(["prefect", str(port)], log_path=home / "server.log") as server:
+            deadline = time.monotonic() + STARTUP_S
+            while not _is_healthy(url):
+                assert server.exit_code is None, server.log_path.read_text()
+                assert time.monotonic() < deadline, "the Prefect server did not start"
+                time.sleep(0.2)
+            yield url
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """`carrier-opt demo` in a folder."""
+
+    folder: Path
+    api_url: str
+    devices: int
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start a run; whoever starts it waits for it."""
+        command = [sys.executable, "-m", "cli.main", "demo"]
+        return subprocess.Popen(
+            [*command, "--devices", str(self.devices), "--out", str(self.folder)],
+            env={**os.environ, "PREFECT_API_URL": self.api_url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self) -> tuple[int, str, str]:
+        """Run to the end; exit code, standard output, standard error."""
+        with self.start() as process:
+            out, err = process.communicate(timeout=180)
+        return process.returncode, out, err
+
+    def stop_in(self, state: str, signum: signal.Signals) -> tuple[int, str, str]:
+        """Start a run and send it a signal as soon as its session is in a state."""
+        known = {row["Id"] for row in self.sessions()}
+        with self.start() as process:
+            deadline = time.monotonic() + 120
+            while not any(
+                row["Id"] not in known and row["State"] == state for row in self.sessions()
+            ):
+                assert process.poll() is None, f"the run ended before {state}: {process.stderr}"
+                assert time.monotonic() < deadline, f"no session came to {state}"
+                time.sleep(0.002)
+            process.send_signal(signum)
+            out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Rows of OptimizationSession, oldest first; none before the database is there."""
+        return self.query("SELECT * FROM OptimizationSession ORDER BY Id")
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Ask the database without any code of the product."""
+        path = self.folder / "carrier-opt.db"
+        if not path.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            try:
+                return [dict(row) for row in connection.execute(sql)]
+            except sqlite3.OperationalError:  # the tables are being made at this moment
+                return []
+
+    def messages(self, session_id: int) -> list[dict[str, Any]]:
+        """What AMOP received of a session, in order of arrival."""
+        path = self.folder / "amop-messages.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        found = [json.loads(line)["message"] for line in lines]
+        return [message for message in found if message["sessionId"] == str(session_id)]
+
+    def summary(self) -> dict[str, Any]:
+        """The result file for programs."""
+        text = (self.folder / "summary.json").read_text(encoding="utf-8")
+        parsed: dict[str, Any] = json.loads(text)
+        return parsed
+
+
+@pytest.fixture
+def make_demo(prefect_api: str, tmp_path: Path) -> Callable[[int], Demo]:
+    """Make a demo with a number of SIMs in a folder of its own."""
+    return lambda devices: Demo(folder=tmp_path / "demo", api_url=prefect_api, devices=devices)

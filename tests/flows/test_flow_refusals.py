@@ -1,0 +1,176 @@
+"""What the flow refuses, before any side effect, and who is told (S1, S3, S4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from core.amop.receiver import AmopReceiver
+from core.domain import BillingCycle
+from core.errors import InputError, NotAvailableError, SessionBusyError
+from core.sessions.lifecycle import Author, Owner, open_session, parse_parameters
+from core.settings import load_settings
+from core.storage.audit import Author as AuditAuthor
+from core.storage.catalogue_changes import add_period, add_provider
+from core.storage.engine import open_engine, reading
+from core.storage.migrate import upgrade
+from core.storage.records import ProviderSettings
+from core.storage.schema import amop_outbox, optimization_session
+
+pytestmark = pytest.mark.prefect
+
+NOW = datetime.now(tz=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A database with one provider, and somebody who receives the messages."""
+
+    engine: sa.Engine
+    receiver: AmopReceiver
+    provider_id: int
+    period_id: int
+    tenant_id: int
+
+    def sessions(self) -> list[Any]:
+        with reading(self.engine) as connection:
+            return list(connection.execute(sa.select(optimization_session)))
+
+    def unsent(self) -> int:
+        with reading(self.engine) as connection:
+            query = sa.select(sa.func.count()).where(amop_outbox.c.SentAt.is_(None))
+            return int(connection.execute(query).scalar_one())
+
+
+@pytest.fixture
+def deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str
+) -> Iterator[Deployment]:
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    engine = open_engine(url)
+    upgrade(engine)
+    author = AuditAuthor(actor="test")
+    provider = add_provider(
+        engine,
+        ProviderSettings(
+            name="Account", tenant="Tenant", integration="jasper", time_zone="UTC",
+            base_url="http://127.0.0.1:9", credential_ref="env:NOT_SET",
+        ),
+        now=NOW, author=author,
+    )  # fmt: skip
+    cycle = BillingCycle(start_date=NOW.date(), end_date=NOW.date() + timedelta(days=29))
+    period = add_period(
+        engine, provider.id, cycle.start_date, cycle.end_date, now=NOW, author=author
+    )
+    with (
+        AmopReceiver(tmp_path / "amop.jsonl", token=SecretStr("token")) as receiver,
+        temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        monkeypatch.setenv("CARRIER_OPT_DATABASE_URL", url)
+        monkeypatch.setenv("CARRIER_OPT_OUTPUT_DIR", str(tmp_path / "out"))
+        monkeypatch.setenv("AMOP_API_ENDPOINT", receiver.endpoint)
+        monkeypatch.setenv("AMOP_API_KEY", "token")
+        load_settings.cache_clear()
+        yield Deployment(
+            engine=engine,
+            receiver=receiver,
+            provider_id=provider.id,
+            period_id=period.id,
+            tenant_id=provider.tenant_id,
+        )
+    load_settings.cache_clear()
+    engine.dispose()
+
+
+def run(**parameters: Any) -> Any:
+    from flows.optimize_service_provider import optimize_service_provider
+
+    return optimize_service_provider(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"kind": "mobility"}, NotAvailableError, "mobility"),
+        ({"usage_basis": "projected"}, NotAvailableError, "projected"),
+        ({"apply_changes": True}, NotAvailableError, "apply_changes"),
+        ({"rate_plan_sequences": [["A", "B"]]}, NotAvailableError, "rate_plan_sequences"),
+        ({"override": {"token_id": "t", "reason": "r"}}, NotAvailableError, "override"),
+        ({"customer_id": 1}, NotAvailableError, "customer_id"),
+        ({"full_sync": False}, NotAvailableError, "full_sync"),
+        ({"dry_run": True, "apply_changes": True}, InputError, "dry_run"),
+        ({"tenant_id": 999}, InputError, "tenant"),
+        ({"service_provider_id": 999}, InputError, "999"),
+        ({"billing_period_id": 999}, InputError, "999"),
+    ],
+)
+def test_a_wrong_or_unbuilt_parameter_is_refused_before_any_side_effect_and_amop_is_told(
+    deployment: Deployment, parameters: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    given = {"service_provider_id": deployment.provider_id, **parameters}
+    with pytest.raises(error, match=words):
+        run(**given, additional_data={"ticket": 7})
+    assert deployment.sessions() == []
+    [message] = deployment.receiver.messages()
+    assert (message["type"], message["sessionId"], message["sessionGuid"]) == (
+        "ErrorMessage", None, None,
+    )  # fmt: skip
+    assert words in message["errorMessage"]
+    assert message["additionalInfo"].startswith("flow run ")
+    assert message["additionalData"] == {"ticket": 7}
+
+
+def test_a_parameter_of_the_wrong_type_is_told_to_amop_too(deployment: Deployment) -> None:
+    from prefect.exceptions import ParameterTypeError
+
+    with pytest.raises(ParameterTypeError, match="kind"):
+        run(service_provider_id=deployment.provider_id, kind="nonsense")
+    [message] = deployment.receiver.messages()
+    assert message["type"] == "ErrorMessage"
+    assert "kind" in message["errorMessage"]
+
+
+def test_a_run_that_meets_a_busy_tenant_names_the_running_session(deployment: Deployment) -> None:
+    request = parse_parameters(
+        service_provider_id=deployment.provider_id, billing_period_id=deployment.period_id
+    )
+    running = open_session(
+        deployment.engine,
+        request,
+        tenant_id=deployment.tenant_id,
+        owner=Owner(run_id="another-run", host="another-host", pid=1),
+        triggered_by=Author(actor="somebody", source="api"),
+        now=datetime.now(tz=UTC),
+    )
+    with pytest.raises(SessionBusyError, match=f"{running.session_id}"):
+        run(service_provider_id=deployment.provider_id)
+    assert len(deployment.sessions()) == 1
+    refusals = [m for m in deployment.receiver.messages() if m["type"] == "ErrorMessage"]
+    assert len(refusals) == 1
+    assert str(running.session_id) in refusals[0]["errorMessage"]
+
+
+def test_a_session_that_fails_is_failed_in_the_database_and_told_with_its_cause(
+    deployment: Deployment,
+) -> None:
+    with pytest.raises(InputError, match="NOT_SET"):
+        run(service_provider_id=deployment.provider_id)
+    [session] = deployment.sessions()
+    assert (session.State, session.FailedInState) == ("FAILED", "SYNCING")
+    assert "NOT_SET" in session.ErrorMessage
+    errors = [m for m in deployment.receiver.messages() if m["type"] == "ErrorMessage"]
+    assert [m["sessionId"] for m in errors] == [str(session.Id)]
+    assert deployment.unsent() == 0
