@@ -28,7 +28,7 @@ class Group:
     Attributes
     ----------
     group_id
-        Name of the group in every output, such as ``G001``.
+        Name of the group in every output, such as ``G0001``.
     eligible
         Plan numbers (rows of the tariff) of the group's plan list, ascending. A SIM may also keep
         the plan it has, whether or not that is in the list.

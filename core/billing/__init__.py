@@ -1,0 +1,1 @@
+"""Billing arithmetic on exact integers (B1-B10)."""
