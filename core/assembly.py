@@ -1,0 +1,248 @@
+"""Turns the solutions of solve units into the outcome: rows, groups, units, totals (B9, B10, O9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from core.billing.bill import Bill
+from core.billing.tariff import day_classes
+from core.domain import ChargeType, Strategy
+from core.grouping import Grouping, GroupPlan, unit_fleets
+from core.optimiser.result import Result
+from core.outcome import (
+    ASSIGNMENT_SCHEMA,
+    REASON_CHANGED,
+    REASON_KEPT,
+    REASON_TOO_MANY_PLANS,
+    REASON_UNPRICED,
+    Cost,
+    GroupOutcome,
+    Outcome,
+    UnitOutcome,
+)
+from core.problem import Problem
+
+_SUMS = (
+    "current_cost_micros", "current_rate_micros", "current_overage_micros",
+    "recommended_cost_micros", "recommended_rate_micros", "recommended_overage_micros",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnitSolution:
+    """A solved unit with its bills, today's and the recommended one."""
+
+    result: Result
+    baseline: Bill
+    recommended: Bill
+
+
+def unit_assignments(grouping: Grouping, problem: Problem, solution: UnitSolution) -> pl.DataFrame:
+    """One row per SIM of a unit, columns of ``ASSIGNMENT_SCHEMA``, sorted by ICCID.
+
+    Raises
+    ------
+    ValueError
+        If the solution is another unit's.
+    """
+    if problem.unit_id != solution.result.unit_id:
+        msg = f"the solution of unit {solution.result.unit_id} is none of {problem.unit_id}"
+        raise ValueError(msg)
+    return assignments_of(grouping, [solution])
+
+
+def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.DataFrame:
+    """One row per SIM of some units; many units at once are much faster than one by one.
+
+    Parameters
+    ----------
+    solutions
+        In any order.
+
+    Returns
+    -------
+    pl.DataFrame
+        Columns of ``ASSIGNMENT_SCHEMA``; unit after unit, within a unit sorted by ICCID.
+    """
+    by_unit = {solution.result.unit_id: solution for solution in solutions}
+    if not by_unit:
+        return pl.DataFrame(schema=ASSIGNMENT_SCHEMA)
+    unit_ids, frames = zip(*unit_fleets(grouping, list(by_unit)), strict=True)
+    ordered = [by_unit[unit_id] for unit_id in unit_ids]
+    charge_type = grouping.policy.charge_type
+    plans = np.concatenate([solution.result.assignment for solution in ordered])
+    fixed = [group.group_id for group in grouping.groups if group.is_fixed]
+    is_changed = pl.col("recommended_rate_plan") != pl.col("current_rate_plan")
+    rows: pl.DataFrame = (
+        _with_active_days(grouping, pl.concat(frames))
+        .rename({"rate_plan": "current_rate_plan"})
+        .with_columns(
+            pl.Series("recommended_rate_plan", grouping.tariff.codes).gather(plans),
+            *_costs("current", [solution.baseline for solution in ordered], charge_type),
+            *_costs("recommended", [solution.recommended for solution in ordered], charge_type),
+        )
+        .with_columns(
+            savings_micros=pl.col("current_cost_micros") - pl.col("recommended_cost_micros"),
+            reason=pl.when(pl.col("group_id").is_in(fixed))
+            .then(pl.lit(REASON_TOO_MANY_PLANS))
+            .when(is_changed)
+            .then(pl.lit(REASON_CHANGED))
+            .otherwise(pl.lit(REASON_KEPT)),
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())
+    )
+    return rows
+
+
+def assemble(
+    grouping: Grouping, solutions: Iterable[UnitSolution], assignments: pl.DataFrame
+) -> Outcome:
+    """Gather the solved units of a fleet.
+
+    Parameters
+    ----------
+    solutions
+        One per unit of the grouping, in any order.
+    assignments
+        Rows of all these units, in any order (:func:`assignments_of`); unpriced SIMs are added.
+
+    Raises
+    ------
+    ValueError
+        If a unit has no solution, or rows are missing.
+    """
+    results = {solution.result.unit_id: solution.result for solution in solutions}
+    unpriced = _unpriced(grouping)
+    everything = pl.concat([assignments, unpriced]).sort("iccid")
+    if set(results) != set(grouping.unit_ids) or everything.height != grouping.fleet.height:
+        msg = (
+            f"an outcome needs all {len(grouping.unit_ids)} solve units and {grouping.fleet.height} "
+            f"SIMs: got {len(results)} units and {everything.height} SIMs"
+        )
+        raise ValueError(msg)
+    groups = _group_outcomes(grouping, results, assignments)
+    units = tuple(
+        _unit_outcome(results[unit], tuple(groups[unit].values())) for unit in grouping.unit_ids
+    )
+    bounds = [unit.lower_bound_micros for unit in units]
+    legacy_costs = [unit.legacy_best_cost_micros for unit in units]
+    return Outcome(
+        assignments=everything,
+        groups=tuple(groups[group.unit_id][group.group_id] for group in grouping.groups),
+        units=units,
+        devices=everything.height,
+        unpriced=unpriced.height,
+        baseline=_total(unit.baseline for unit in units),
+        optimized=_total(unit.optimized for unit in units),
+        lower_bound_micros=_sum_or_none(bounds),
+        legacy_best_cost_micros=_sum_or_none(legacy_costs),
+        plan_changes=sum(
+            group.plan_changes for found in groups.values() for group in found.values()
+        ),
+    )
+
+
+def _costs(prefix: str, bills: Sequence[Bill], charge_type: ChargeType) -> list[pl.Series]:
+    columns = {
+        "cost": [priced.objective(charge_type) for priced in bills],
+        "rate": [priced.rate_micros for priced in bills],
+        "overage": [priced.overage_micros for priced in bills],
+    }
+    return [
+        pl.Series(f"{prefix}_{name}_micros", np.concatenate(parts))
+        for name, parts in columns.items()
+    ]
+
+
+def _with_active_days(grouping: Grouping, rows: pl.DataFrame) -> pl.DataFrame:
+    """Add ``active_days``, null without cycle dates (B2)."""
+    if grouping.policy.cycle is None:
+        return rows.with_columns(active_days=pl.lit(None, dtype=pl.Int32))
+    days = day_classes(rows["activated_date"], grouping.policy)
+    return rows.with_columns(pl.Series("active_days", days))
+
+
+def _unpriced(grouping: Grouping) -> pl.DataFrame:
+    """Rows of the SIMs whose plan is not in the catalogue (B9)."""
+    rows = grouping.fleet.filter(pl.col("unit_id").is_null())
+    rows = _with_active_days(grouping, rows).rename({"rate_plan": "current_rate_plan"})
+    rows = rows.with_columns(
+        recommended_rate_plan=pl.col("current_rate_plan"), reason=pl.lit(REASON_UNPRICED)
+    )
+    absent = [pl.lit(None).alias(name) for name in ASSIGNMENT_SCHEMA if name not in rows.columns]
+    return rows.with_columns(absent).select(
+        pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items()
+    )
+
+
+def _group_outcomes(
+    grouping: Grouping, results: Mapping[str, Result], assignments: pl.DataFrame
+) -> dict[str, dict[str, GroupOutcome]]:
+    """Outcome of every group by unit and group id, both in the order of the grouping."""
+    is_changed = pl.col("recommended_rate_plan") != pl.col("current_rate_plan")
+    sums = assignments.group_by("group_id").agg(
+        *(pl.col(name).sum() for name in _SUMS), is_changed.sum().alias("plan_changes")
+    )
+    sums_of = {row["group_id"]: row for row in sums.iter_rows(named=True)}
+    found: dict[str, dict[str, GroupOutcome]] = {unit_id: {} for unit_id in grouping.unit_ids}
+    for group in grouping.groups:
+        of_unit = found[group.unit_id]
+        strategy = results[group.unit_id].group_strategy[len(of_unit)]
+        of_unit[group.group_id] = _group_outcome(group, strategy, sums_of[group.group_id])
+    return found
+
+
+def _group_outcome(group: GroupPlan, strategy: Strategy, sums: Mapping[str, int]) -> GroupOutcome:
+    status = "skipped" if group.is_fixed else "optimised" if sums["plan_changes"] else "unchanged"
+    return GroupOutcome(
+        group_id=group.group_id,
+        unit_id=group.unit_id,
+        communication_plans=group.communication_plans,
+        rate_plans=group.rate_plans,
+        devices=group.devices,
+        status=status,
+        strategy=strategy,
+        baseline=_cost(sums, "current"),
+        optimized=_cost(sums, "recommended"),
+        plan_changes=sums["plan_changes"],
+    )
+
+
+def _unit_outcome(result: Result, groups: Sequence[GroupOutcome]) -> UnitOutcome:
+    return UnitOutcome(
+        unit_id=result.unit_id,
+        group_ids=tuple(group.group_id for group in groups),
+        devices=sum(group.devices for group in groups),
+        status=result.status,
+        strategy=result.strategy,
+        baseline=_total(group.baseline for group in groups),
+        optimized=_total(group.optimized for group in groups),
+        lower_bound_micros=result.lower_bound_micros,
+        legacy_best_cost_micros=result.legacy_best_cost_micros,
+    )
+
+
+def _cost(sums: Mapping[str, int], prefix: str) -> Cost:
+    return Cost(
+        objective_micros=sums[f"{prefix}_cost_micros"],
+        rate_micros=sums[f"{prefix}_rate_micros"],
+        overage_micros=sums[f"{prefix}_overage_micros"],
+    )
+
+
+def _total(costs: Iterable[Cost]) -> Cost:
+    costs = tuple(costs)
+    return Cost(
+        objective_micros=sum(cost.objective_micros for cost in costs),
+        rate_micros=sum(cost.rate_micros for cost in costs),
+        overage_micros=sum(cost.overage_micros for cost in costs),
+    )
+
+
+def _sum_or_none(values: Sequence[int | None]) -> int | None:
+    present = [value for value in values if value is not None]
+    return sum(present) if len(present) == len(values) else None

@@ -1,0 +1,1 @@
+"""Finds cheap assignments of SIMs to rate plans (O1-O12)."""

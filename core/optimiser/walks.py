@@ -1,0 +1,219 @@
+"""The walks of O4: fill the plans of a sequence, one line after the other, by average usage.
+
+A *line* is a SIM, or in the grouped strategies a whole communication plan. A walk takes a group's
+lines by usage and gives each to the first plan of the sequence whose average usage, with it inside,
+stays within that plan's max average usage (:func:`core.sequences.max_average_usage`).
+
+What O4 leaves open is read as follows.
+
+* A pooled plan counts its own SIMs: plans that share one pool (B4) are filled one by one, and share
+  allowance and overage in the walk's cost.
+* An individual plan is a pool of one: what is compared is the line's own (average) usage. A line
+  that stops at an individual plan takes its cheapest individual plan of the sequence instead, ties
+  by the sequence's order; a communication plan takes the one that is cheapest for all its SIMs.
+* Pools are private to the group, as in the legacy system, whatever their true scope.
+
+The method that this stands for is known from descriptions only; this is a generous reconstruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from core.billing.individual import started
+from core.domain import MAX_USAGE_BYTES, WALK_STRATEGIES, Strategy
+from core.errors import DataError
+from core.optimiser.kernels import MAX_SIMS, walk
+from core.optimiser.lines import WalkLines, comm_plan_lines, sim_lines
+from core.optimiser.result import GroupWalks, SolveParams
+from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
+from core.sequences import max_average_usage
+
+_CHUNK = 64
+"""Sequences that one pass over the lines walks together."""
+
+_GROUPED = (
+    Strategy.GROUP_BY_COMM_PLAN_LARGEST_TO_SMALLEST,
+    Strategy.GROUP_BY_COMM_PLAN_SMALLEST_TO_LARGEST,
+)
+_DESCENDING = (
+    Strategy.NO_GROUPING_LARGEST_TO_SMALLEST,
+    Strategy.GROUP_BY_COMM_PLAN_LARGEST_TO_SMALLEST,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Walked:
+    """All walks of one group.
+
+    Attributes
+    ----------
+    best
+        Shape ``(n_sims of the group,)``: plan numbers of the cheapest walk, rows as given; None
+        where the group has no sequence.
+    """
+
+    walks: GroupWalks
+    best: Int32Array | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Chunk:
+    """Some sequences as arrays of shape ``(n_sequences, longest)``; plans are columns of the list.
+
+    ``whole + rest / scale`` is the max average usage of each plan of a sequence but its last.
+    """
+
+    columns: Int64Array
+    length: Int64Array
+    whole: Int64Array
+    rest: Int64Array
+    scale: Int64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pools:
+    """Private pools of a group: pool of each column or -1, price and size of a pool's block."""
+
+    of_column: Int64Array
+    rate: Int64Array
+    block: Int64Array
+
+
+def walk_group(problem: Problem, g: int, rows: Int64Array, params: SolveParams) -> Walked:
+    """Walk the first sequences of a group with every strategy, and keep the cheapest (O4, O5).
+
+    Parameters
+    ----------
+    g
+        Index into ``problem.groups``.
+    rows
+        The group's SIMs, ascending.
+
+    Returns
+    -------
+    Walked
+        Ties of the cheapest by fewer changes, then strategy name, then sequence.
+
+    Raises
+    ------
+    DataError
+        If the group has more than ``MAX_SIMS`` SIMs.
+    """
+    group = problem.groups[g]
+    strategies = WALK_STRATEGIES if params.strategies is None else params.strategies
+    sequences = group.sequences[: params.first_instance_limit]
+    if len(rows) > MAX_SIMS:
+        msg = f"group {group.group_id} has {len(rows)} SIMs: at most {MAX_SIMS} can be walked"
+        raise DataError(msg)
+    costs = np.zeros((len(sequences), len(strategies)), dtype=np.int64)
+    changes = np.zeros_like(costs)
+    if not costs.size:
+        return Walked(walks=_group_walks(group.group_id, strategies, costs), best=None)
+    sims = sim_lines(problem, g, rows)
+    by_comm_plan = comm_plan_lines(problem, rows, sims)
+    pools = _private_pools(problem, g)
+    chunks = _pack(problem, g, sequences)
+    for k, strategy in enumerate(strategies):
+        lines = by_comm_plan if strategy in _GROUPED else sims
+        nowhere = np.empty(0, dtype=np.int64)
+        found = [_walk(lines, strategy, chunk, pools, nowhere) for chunk in chunks]
+        costs[:, k] = np.concatenate([cost for cost, _ in found])
+        changes[:, k] = np.concatenate([changed for _, changed in found])
+    best, k = _cheapest(costs, changes, strategies)
+    lines = by_comm_plan if strategies[k] in _GROUPED else sims
+    columns = np.empty(len(lines.n_sims), dtype=np.int64)
+    _walk(lines, strategies[k], _pack(problem, g, [sequences[best]])[0], pools, columns)
+    plans = np.empty(len(rows), dtype=np.int32)
+    plans[lines.sim_position] = np.array(group.eligible, dtype=np.int32)[columns[lines.sim_line]]
+    return Walked(walks=_group_walks(group.group_id, strategies, costs, best, k), best=plans)
+
+
+def _group_walks(
+    group_id: str,
+    strategies: tuple[Strategy, ...],
+    costs: Int64Array,
+    best_sequence: int = -1,
+    best_strategy: int = -1,
+) -> GroupWalks:
+    return GroupWalks(
+        group_id=group_id,
+        strategies=strategies,
+        cost_micros=costs,
+        best_sequence=best_sequence,
+        best_strategy=best_strategy,
+    )
+
+
+def _cheapest(
+    costs: Int64Array, changes: Int64Array, strategies: tuple[Strategy, ...]
+) -> tuple[int, int]:
+    """Sequence and strategy of the cheapest walk; ties by changes, strategy name, sequence."""
+    names = [strategy.value for strategy in strategies]
+    name_rank = np.array([sorted(names).index(name) for name in names])
+    sequence, k = (index.ravel() for index in np.indices(costs.shape))
+    best = np.lexsort((sequence, name_rank[k], changes.ravel(), costs.ravel()))[0]
+    return int(sequence[best]), int(k[best])
+
+
+def _private_pools(problem: Problem, g: int) -> _Pools:
+    plans = np.array(problem.groups[g].eligible, dtype=np.int64)
+    pool = problem.pool_of[plans, g]
+    is_pooled = pool != INDIVIDUAL
+    used, local = np.unique(pool[is_pooled], return_inverse=True)
+    of_column = np.full(len(plans), INDIVIDUAL, dtype=np.int64)
+    of_column[is_pooled] = local
+    return _Pools(
+        of_column=of_column,
+        rate=problem.pool_rate_micros[used],
+        block=problem.pool_block_bytes[used],
+    )
+
+
+def _pack(problem: Problem, g: int, sequences: Sequence[tuple[int, ...]]) -> list[_Chunk]:
+    """Sequences as arrays, ``_CHUNK`` at a time."""
+    column_of = {plan: column for column, plan in enumerate(problem.groups[g].eligible)}
+    limits: dict[tuple[int, int], tuple[int, int, int]] = {}
+
+    def limit(plan: int, next_plan: int) -> tuple[int, int, int]:
+        if (plan, next_plan) not in limits:
+            value = max_average_usage(problem.tariff, plan, next_plan, problem.charge_type)
+            whole, rest = divmod(value.numerator, value.denominator)
+            limits[plan, next_plan] = min(whole, MAX_USAGE_BYTES), rest, value.denominator
+        return limits[plan, next_plan]
+
+    chunks = []
+    for first in range(0, len(sequences), _CHUNK):
+        chosen = sequences[first : first + _CHUNK]
+        length = np.array([len(sequence) for sequence in chosen], dtype=np.int64)
+        columns = np.zeros((len(chosen), length.max()), dtype=np.int64)
+        triple = np.zeros((3, *columns.shape), dtype=np.int64)
+        for s, sequence in enumerate(chosen):
+            columns[s, : len(sequence)] = [column_of[plan] for plan in sequence]
+            pairs = [limit(*pair) for pair in pairwise(sequence)]
+            triple[:, s, : len(pairs)] = np.array(pairs, dtype=np.int64).reshape(-1, 3).T
+        whole, rest, scale = triple
+        chunks.append(_Chunk(columns=columns, length=length, whole=whole, rest=rest, scale=scale))
+    return chunks
+
+
+def _walk(
+    lines: WalkLines, strategy: Strategy, chunk: _Chunk, pools: _Pools, found: Int64Array
+) -> tuple[Int64Array, Int64Array]:
+    """Cost with private pools, and plan changes, of every sequence of a chunk.
+
+    ``found`` gets the column of every line in the last sequence, unless it is empty.
+    """
+    costs, changes, net_bytes = walk(
+        lines.descending if strategy in _DESCENDING else lines.ascending,
+        lines.n_sims, lines.usage_bytes, lines.own_micros,
+        lines.included_bytes, lines.included_row, lines.kept, lines.kept_row,
+        chunk.columns, chunk.length, chunk.whole, chunk.rest, chunk.scale,
+        pools.of_column, len(pools.rate), found,
+    )  # fmt: skip
+    blocks = started(np.maximum(net_bytes, 0), pools.block)
+    return costs + (blocks * pools.rate).sum(axis=1), changes

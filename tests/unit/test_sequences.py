@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations, islice, permutations
+
+import numpy as np
+import pytest
+
+from core.billing.tariff import build_tariff
+from core.domain import BillingPolicy, ChargeType, PoolScope, RatePlan
+from core.sequences import generate_sequences, iter_sequences, max_average_usage, undominated
+
+BOTH = ChargeType.RATE_AND_OVERAGE
+
+
+def plan(code, fee, included, rate=10, block=1, *, is_pooled=True, **more):
+    return RatePlan(
+        code=code,
+        monthly_rate_micros=fee,
+        included_bytes=included,
+        overage_rate_micros=rate,
+        overage_block_bytes=block,
+        is_pooled=is_pooled,
+        **more,
+    )
+
+
+def tariff_of(*plans):
+    return build_tariff(plans, BillingPolicy())
+
+
+def ladder(n):
+    """Plans of which none dominates another: more allowance, higher fee."""
+    return tariff_of(*(plan(f"P{k:02d}", 10 * k, 100 * k) for k in range(1, n + 1)))
+
+
+def test_the_max_average_usage_is_where_overage_makes_up_for_the_dearer_fee():
+    # 100 included + (35 - 20) / (9 per block of 4) = 100 + 15 * 4 / 9
+    tariff = tariff_of(
+        plan("A", 20, 100, rate=9, block=4), plan("B", 30, 200, regulatory_fee_micros=5)
+    )
+    assert max_average_usage(tariff, 0, 1, BOTH) == 100 + Fraction(60, 9)
+
+
+def test_the_max_average_usage_is_the_allowance_where_the_next_plan_is_not_dearer():
+    tariff = tariff_of(plan("A", 20, 100), plan("B", 20, 200), plan("C", 10, 300))
+    assert max_average_usage(tariff, 0, 1, BOTH) == 100
+    assert max_average_usage(tariff, 1, 2, BOTH) == 200
+
+
+def test_fees_move_no_limit_where_only_overage_counts():
+    tariff = tariff_of(plan("A", 20, 100), plan("B", 30, 200))
+    assert max_average_usage(tariff, 0, 1, ChargeType.OVERAGE) == 100
+
+
+def test_all_ascending_subsets_come_first_and_then_every_other_order():
+    tariff = ladder(4)
+    found = list(iter_sequences(tariff, range(4), BOTH))
+    ascending = {s for k in range(1, 5) for s in combinations(range(4), k)}
+    every = {s for k in range(1, 5) for s in permutations(range(4), k)}
+    assert set(found[:15]) == ascending
+    assert len(found) == len(every)
+    assert set(found) == every
+
+
+def test_six_plans_fit_into_64_sequences_in_every_ascending_subset():
+    found = generate_sequences(ladder(6), range(6), BOTH, max_sequences=63)
+    assert set(found) == {s for k in range(1, 7) for s in combinations(range(6), k)}
+
+
+def test_the_whole_ladder_comes_first_in_order_of_allowance():
+    tariff = tariff_of(plan("A", 30, 300), plan("B", 10, 100), plan("C", 20, 200))
+    assert generate_sequences(tariff, [0, 1, 2], BOTH, max_sequences=1) == [(1, 2, 0)]
+
+
+@pytest.mark.parametrize("n", [15, 64])
+def test_sequences_of_many_plans_are_made_lazily_and_never_twice(n):
+    found = list(islice(iter_sequences(ladder(n), range(n), BOTH), 2000))
+    assert len(set(found)) == 2000
+    assert all(list(sequence) == sorted(sequence) for sequence in found)
+
+
+def test_only_plans_of_the_list_are_in_sequences():
+    found = generate_sequences(ladder(5), [1, 3], BOTH, max_sequences=64)
+    assert found == [(1, 3), (1,), (3,), (3, 1)]
+
+
+def test_an_empty_list_has_no_sequences():
+    assert generate_sequences(ladder(2), [], BOTH, max_sequences=64) == []
+
+
+def test_max_sequences_is_at_least_one():
+    with pytest.raises(ValueError, match="at least 1"):
+        generate_sequences(ladder(2), [0, 1], BOTH, max_sequences=0)
+
+
+def test_a_plan_that_another_beats_in_everything_is_left_out():
+    tariff = tariff_of(plan("A", 20, 100), plan("B", 20, 101), plan("C", 30, 101))
+    assert undominated(tariff, [0, 1, 2], BOTH) == [1]
+
+
+def test_of_equal_plans_the_first_code_stays():
+    tariff = tariff_of(plan("B", 20, 100), plan("A", 20, 100))
+    assert [tariff.codes[p] for p in undominated(tariff, [0, 1], BOTH)] == ["A"]
+
+
+def test_pooled_and_individual_plans_are_kept_apart():
+    tariff = tariff_of(plan("A", 20, 100), plan("B", 10, 200, is_pooled=False))
+    assert undominated(tariff, [0, 1], BOTH) == [0, 1]
+
+
+def test_no_plan_of_a_shared_pool_is_left_out():
+    tariff = tariff_of(
+        plan("A", 20, 100, pool_group="X"),
+        plan("B", 10, 200),
+        plan("C", 20, 100, is_pooled=False),
+        plan("D", 10, 200, is_pooled=False),
+    )
+    kept = undominated(tariff, range(4), BOTH, pool_scope=PoolScope.POOL_GROUP)
+    assert kept == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "is_dominated"),
+    [
+        ((3, 2), (4, 2), True),  # a lower price of the same block
+        ((3, 2), (6, 4), True),  # 2 blocks of 2 cost as much as one of 4
+        ((3, 2), (5, 4), False),  # 4 bytes cost 6 against 5
+        ((3, 3), (6, 4), True),
+        ((3, 3), (5, 4), False),  # 4 bytes need 2 blocks of 3
+        ((4, 4), (3, 2), False),  # 1 byte costs 4 against 3
+        ((4, 4), (4, 2), True),
+    ],
+)
+def test_overage_dominates_exactly_if_it_is_never_dearer(better, worse, is_dominated):
+    (r_q, b_q), (r_p, b_p) = better, worse
+    never_dearer = all(-(-z // b_q) * r_q <= -(-z // b_p) * r_p for z in range(1, 60))
+    assert never_dearer == is_dominated
+    tariff = tariff_of(plan("A", 10, 100, r_q, b_q), plan("B", 20, 100, r_p, b_p))
+    assert (undominated(tariff, [0, 1], BOTH) == [0]) == is_dominated
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"included_sms": 0},
+        {"sms_rate_micros": 2},
+        {"included_voice_minutes": 0},
+        {"voice_rate_micros": 2},
+    ],
+)
+def test_a_plan_with_worse_messages_dominates_nothing(worse):
+    messages = {
+        "included_sms": 1, "sms_rate_micros": 1, "included_voice_minutes": 1, "voice_rate_micros": 1,
+    }  # fmt: skip
+    tariff = tariff_of(plan("A", 10, 100, **{**messages, **worse}), plan("B", 20, 100, **messages))
+    assert undominated(tariff, [0, 1], BOTH) == [0, 1]
+
+
+def test_what_does_not_count_in_the_objective_saves_no_plan():
+    tariff = tariff_of(plan("A", 20, 200), plan("B", 10, 100))
+    assert undominated(tariff, [0, 1], ChargeType.OVERAGE) == [0]
+    assert undominated(tariff, [0, 1], ChargeType.RATE) == [1]
+
+
+def test_the_same_list_in_any_order_gives_the_same_sequences():
+    tariff = ladder(7)
+    shuffled = np.random.default_rng(1).permutation(7).tolist()
+    assert generate_sequences(tariff, shuffled, BOTH, max_sequences=99) == generate_sequences(
+        tariff, range(7), BOTH, max_sequences=99
+    )
