@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,27 +25,33 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Provider = Annotated[str, typer.Option("--provider", help="Service provider: name or id.")]
 
 
-def database_url(database: str | None) -> str:
-    """Return the address that the option names, or the settings do."""
+@contextmanager
+def opened(database: str | None) -> Iterator[sa.Engine]:
+    """Open the database of a command, whatever its state, and close it afterwards."""
     from core.settings import load_settings
+    from core.storage.engine import open_engine
 
-    return database or load_settings().database_url
+    engine = open_engine(database or load_settings().database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
-def open_current(database: str | None) -> sa.Engine:
-    """Open the database of a command.
+@contextmanager
+def open_current(database: str | None) -> Iterator[sa.Engine]:
+    """Open the database of a command, which needs its tables.
 
     Raises
     ------
     SchemaOutdatedError
         If it lacks tables; the message says how to make them.
     """
-    from core.storage.engine import open_engine
     from core.storage.migrate import require_current
 
-    engine = open_engine(database_url(database))
-    require_current(engine)
-    return engine
+    with opened(database) as engine:
+        require_current(engine)
+        yield engine
 
 
 def acting_user() -> Author:

@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from cli.database import AsJson, Database, database_url
+from cli.database import AsJson, Database, opened
 
 app = typer.Typer(help="Looks after the database.", no_args_is_help=True)
 
@@ -17,12 +17,11 @@ def upgrade_command(database: Database = None) -> None:
 
     An SQLite file is made if it is missing. Safe to run again, also after a crash.
     """
-    from core.storage.engine import open_engine
     from core.storage.migrate import upgrade
 
-    engine = open_engine(database_url(database))
-    before = upgrade(engine)
-    name = engine.url.render_as_string()
+    with opened(database) as engine:
+        before = upgrade(engine)
+        name = engine.url.render_as_string()
     if before.pending:
         typer.echo(f"{name}: applied {', '.join(before.pending)}")
     else:
@@ -32,12 +31,11 @@ def upgrade_command(database: Database = None) -> None:
 @app.command("status")
 def status_command(database: Database = None, as_json: AsJson = False) -> None:
     """Say which migrations the database has and lacks; changes nothing."""
-    from core.storage.engine import open_engine
     from core.storage.migrate import status
 
-    engine = open_engine(database_url(database))
-    found = status(engine)
-    name = engine.url.render_as_string()
+    with opened(database) as engine:
+        found = status(engine)
+        name = engine.url.render_as_string()
     if as_json:
         shown = {
             "database": name,

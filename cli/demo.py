@@ -7,9 +7,6 @@ reports land in a folder.
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 import secrets
 import shutil
 import sys
@@ -17,11 +14,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from core.errors import CarrierOptError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -30,8 +25,6 @@ DEMO_TENANT = "Demo Tenant"
 DEMO_PROVIDER = "Demo Control Center"
 DATABASE = "carrier-opt.db"
 AMOP_LOG = "amop-messages.jsonl"
-STATE = ".state"
-"""Folder inside the output folder for what is no result: Prefect's database and logs."""
 
 
 def demo(
@@ -54,72 +47,35 @@ def demo(
 
     A second run in the same folder opens a new session; one that was killed is taken over.
     """
-    from cli.demo_view import narrate, show_summary
     from cli.embedded import embedded_prefect, exclusive_folder
+    from cli.flow_run import STATE, log_to, read_summary, run_flow
+    from cli.run_view import narrate, show_summary
 
     with ExitStack() as stack:
         stack.enter_context(exclusive_folder(out))
         state = out / STATE
-        state.mkdir(exist_ok=True)
-        _log_to(state / "demo.log")
+        log_to(state / "demo.log")
         wait_for_prefect = stack.enter_context(embedded_prefect(state / "prefect"))
         engine, provider_id = stack.enter_context(
             _demo_account(out, devices=devices, seed=seed, page_size=page_size)
         )
-        with narrate(engine, devices=devices):
+        with narrate(engine):
             wait_for_prefect()
-            result = _run_flow(engine, provider_id)
-    folder = Path(result["report_dir"])
-    for file in folder.iterdir():
+            result = run_flow(engine, service_provider_id=provider_id)
+    for file in Path(result["report_dir"]).iterdir():
         shutil.copy2(file, out / file.name)
     if json_output:
         sys.stdout.write((out / "summary.json").read_text(encoding="utf-8"))
         return
-    show_summary(
-        json.loads((out / "summary.json").read_text(encoding="utf-8")),
-        result,
-        out,
-        n_messages=_count_messages(out / AMOP_LOG, result["session_guid"]),
-    )
-
-
-def _run_flow(engine: sa.Engine, provider_id: int) -> dict[str, Any]:
-    """Run the flow in this process; whatever stops it, no session of ours stays open."""
-    from flows.optimize_service_provider import optimize_service_provider
-
-    try:
-        result = optimize_service_provider(service_provider_id=provider_id)
-    except KeyboardInterrupt:
-        # Prefect's own code may have been interrupted before or after ours could clean up.
-        _cancel_what_is_left(engine)
-        raise
-    if not isinstance(result, dict):
-        msg = f"the run did not start: {result.message}"
-        raise CarrierOptError(msg)
-    return result
+    show_summary(read_summary(out), result, out)
+    n_messages = _count_messages(out / AMOP_LOG, result["session_guid"])
+    sys.stdout.write(f"  {out / DATABASE}  {out / AMOP_LOG}: {n_messages} messages received\n")
 
 
 def _count_messages(log: Path, session_guid: str) -> int:
     from core.amop.receiver import read_log
 
     return sum(entry["message"]["sessionGuid"] == session_guid for entry in read_log(log))
-
-
-def _cancel_what_is_left(engine: sa.Engine) -> None:
-    from core.sessions.lifecycle import Author, cancel
-    from core.storage.engine import reading
-    from core.storage.sessions import list_sessions
-
-    with reading(engine) as connection:
-        left = [s for s in list_sessions(connection) if s.state.is_working and s.pid == os.getpid()]
-    for session in left:
-        cancel(
-            engine,
-            session.session_id,
-            now=datetime.now(tz=UTC),
-            reason="The run was interrupted by Ctrl-C.",
-            cancelled_by=Author(actor="demo"),
-        )
 
 
 @contextmanager
@@ -131,6 +87,7 @@ def _demo_account(
 
     from cli.child import ChildProcess
     from cli.embedded import export_environment, wait_for_file
+    from cli.flow_run import STATE
     from core.amop.receiver import AmopReceiver
     from core.storage.engine import open_engine
     from core.storage.migrate import upgrade
@@ -197,13 +154,3 @@ def _register(engine: sa.Engine, base_url: str, page_size: int) -> int:
     if not any(p.start_date == cycle.start_date for p in list_periods(engine, provider.id)):
         add_period(engine, provider.id, cycle.start_date, cycle.end_date, now=now, author=author)
     return provider.id
-
-
-def _log_to(path: Path) -> None:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    for room in ("core", "tasks", "flows"):
-        logger = logging.getLogger(room)
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-        logger.propagate = False

@@ -13,6 +13,7 @@ import typer
 from cli import db, periods, plans, providers, sessions
 from cli.demo import demo
 from cli.optimize import optimize
+from cli.run import run
 from cli.simulate import simulate_carrier
 from core.errors import CarrierOptError, InputError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(optimize)
+app.command()(run)
 app.command()(simulate_carrier)
 app.add_typer(providers.app, name="providers")
 app.add_typer(plans.app, name="plans")

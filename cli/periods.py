@@ -28,11 +28,11 @@ def add_command(
     from core.storage.catalogue import find_provider
     from core.storage.catalogue_changes import add_period
 
-    engine = open_current(database)
-    found = find_provider(engine, provider)
-    period = add_period(
-        engine, found.id, start.date(), end.date(), now=utc_now(), author=acting_user()
-    )
+    with open_current(database) as engine:
+        found = find_provider(engine, provider)
+        period = add_period(
+            engine, found.id, start.date(), end.date(), now=utc_now(), author=acting_user()
+        )
     days = period.cycle.days
     typer.echo(
         f"billing period {period.id} of provider {found.name}: {period.start_date} to "
@@ -51,19 +51,19 @@ def list_command(
     """List billing periods, oldest first."""
     from core.storage.catalogue import find_provider, list_periods, list_providers
 
-    engine = open_current(database)
-    providers = list_providers(engine) if provider is None else [find_provider(engine, provider)]
-    rows = [
-        {
-            "id": period.id,
-            "provider_id": found.id,
-            "provider": found.name,
-            "start": period.start_date.isoformat(),
-            "end": period.end_date.isoformat(),
-        }
-        for found in providers
-        for period in list_periods(engine, found.id)
-    ]
+    with open_current(database) as engine:
+        chosen = list_providers(engine) if provider is None else [find_provider(engine, provider)]
+        rows = [
+            {
+                "id": period.id,
+                "provider_id": found.id,
+                "provider": found.name,
+                "start": period.start_date.isoformat(),
+                "end": period.end_date.isoformat(),
+            }
+            for found in chosen
+            for period in list_periods(engine, found.id)
+        ]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:

@@ -14,6 +14,9 @@ from core.errors import InputError
 if TYPE_CHECKING:
     import polars as pl
 
+    from core.domain import CommunicationPlan
+    from core.files.rate_plans import RatePlanFile
+
 app = typer.Typer(help="Sets up rate plans and communication plans.", no_args_is_help=True)
 
 MAX_LISTED = 20
@@ -40,34 +43,48 @@ def import_command(
     Plans that are in no file any more are set inactive. A row that cannot be used stops the import:
     a catalogue with gaps would give wrong recommendations.
     """
-    from core.files.communication_plans import read_communication_plans
-    from core.files.rate_plans import read_rate_plans
     from core.storage.catalogue import find_provider
     from core.storage.plan_import import replace_catalogue, replace_rate_plans
 
-    engine = open_current(database)
-    found = find_provider(engine, provider)
-    plan_file = read_rate_plans(rate_plans, mb_bytes=found.mb_bytes)
-    _refuse_rejects(rate_plans, plan_file.rejects)
-    _note(plan_file.notes)
-    now, author = utc_now(), acting_user()
-    if communication_plans is None:
-        counts = replace_rate_plans(engine, found.id, plan_file.plans, now=now, author=author)
-        typer.echo(f"rate plans of {found.name}: {counts_text(counts)}")
-        return
-    codes = {plan.code for plan in plan_file.plans}
-    list_file = read_communication_plans(
-        communication_plans, rate_plan_codes=codes, refused_codes=plan_file.refused_codes
-    )
-    _refuse_rejects(communication_plans, list_file.rejects)
-    _note((*list_file.notes, *list_file.warnings.listed))
-    if list_file.warnings.count > len(list_file.warnings.listed):
-        _note([f"{list_file.warnings.count} warnings in all"])
-    counts, list_counts = replace_catalogue(
-        engine, found.id, plan_file.plans, list_file.plans, now=now, author=author
-    )
+    with open_current(database) as engine:
+        found = find_provider(engine, provider)
+        plan_file = _read_rate_plans(rate_plans, found.mb_bytes)
+        now, author = utc_now(), acting_user()
+        if communication_plans is None:
+            counts = replace_rate_plans(engine, found.id, plan_file.plans, now=now, author=author)
+            typer.echo(f"rate plans of {found.name}: {counts_text(counts)}")
+            return
+        lists = _read_communication_plans(communication_plans, plan_file)
+        counts, list_counts = replace_catalogue(
+            engine, found.id, plan_file.plans, lists, now=now, author=author
+        )
     typer.echo(f"rate plans of {found.name}: {counts_text(counts)}")
     typer.echo(f"communication plans of {found.name}: {counts_text(list_counts)}")
+
+
+def _read_rate_plans(path: Path, mb_bytes: int) -> RatePlanFile:
+    from core.files.rate_plans import read_rate_plans
+
+    found = read_rate_plans(path, mb_bytes=mb_bytes)
+    _refuse_rejects(path, found.rejects)
+    _note(found.notes)
+    return found
+
+
+def _read_communication_plans(
+    path: Path, rate_plans: RatePlanFile
+) -> tuple[CommunicationPlan, ...]:
+    from core.files.communication_plans import read_communication_plans
+
+    codes = {plan.code for plan in rate_plans.plans}
+    found = read_communication_plans(
+        path, rate_plan_codes=codes, refused_codes=rate_plans.refused_codes
+    )
+    _refuse_rejects(path, found.rejects)
+    _note((*found.notes, *found.warnings.listed))
+    if found.warnings.count > len(found.warnings.listed):
+        _note([f"{found.warnings.count} warnings in all"])
+    return found.plans
 
 
 def _refuse_rejects(path: Path, rejects: pl.DataFrame) -> None:

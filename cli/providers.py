@@ -79,8 +79,8 @@ def add_command(
         page_size=page_size,
         requests_per_second=requests_per_second,
     )
-    engine = open_current(database)
-    provider = add_provider(engine, settings, now=utc_now(), author=acting_user())
+    with open_current(database) as engine:
+        provider = add_provider(engine, settings, now=utc_now(), author=acting_user())
     typer.echo(f"provider {provider.id}: {provider.name} of tenant {provider.tenant}")
 
 
@@ -97,11 +97,11 @@ def import_command(
     from core.storage.catalogue_changes import import_providers
     from core.storage.provider_file import read_providers
 
-    engine = open_current(database)
-    settings, notes = read_providers(file)
-    for text in notes:
-        typer.echo(f"note: {text}", err=True)
-    counts = import_providers(engine, settings, now=utc_now(), author=acting_user())
+    with open_current(database) as engine:
+        settings, notes = read_providers(file)
+        for text in notes:
+            typer.echo(f"note: {text}", err=True)
+        counts = import_providers(engine, settings, now=utc_now(), author=acting_user())
     typer.echo(f"providers: {counts_text(counts)}")
 
 
@@ -110,7 +110,8 @@ def list_command(database: Database = None, as_json: AsJson = False) -> None:
     """List service providers."""
     from core.storage.catalogue import list_providers
 
-    found = list_providers(open_current(database))
+    with open_current(database) as engine:
+        found = list_providers(engine)
     if as_json:
         typer.echo(json.dumps([_shown(provider) for provider in found], indent=2))
     elif found:

@@ -1,4 +1,4 @@
-"""What the demo shows: progress while it runs, the summary at the end."""
+"""What a run shows: progress while it goes on, the summary at the end."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 POLL_SECONDS = 0.25
+PIPE_WIDTH = 120
+
+RESULT_FILES = ("report.xlsx", "assignments.parquet", "summary.json", "rejects.csv")
 
 STAGES = {
     "PENDING": "opening the session",
@@ -29,7 +32,7 @@ STAGES = {
 
 
 @contextmanager
-def narrate(engine: sa.Engine, *, devices: int) -> Iterator[None]:
+def narrate(engine: sa.Engine) -> Iterator[None]:
     """Show the session's progress while the block runs: a bar on a terminal, nothing in a pipe.
 
     The database is asked, as any other observer would have to.
@@ -44,7 +47,7 @@ def narrate(engine: sa.Engine, *, devices: int) -> Iterator[None]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f"starting Prefect for {devices:,} SIMs", total=100)
+        bar = progress.add_task("starting Prefect", total=100)
         stop = threading.Event()
 
         def follow() -> None:
@@ -75,11 +78,10 @@ def _running_session(engine: sa.Engine) -> tuple[str, int] | None:
     return None if row is None else (row.State, row.Progress)
 
 
-def show_summary(
-    summary: Mapping[str, Any], result: Mapping[str, Any], out: Path, *, n_messages: int
-) -> None:
+def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Path) -> None:
     """Print what a person wants to know first, and where the rest is."""
-    console = Console()
+    # A pipe has no width of its own: give the table room.
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     if result.get("taken_over_from"):
         console.print(f"[yellow]{result['taken_over_from']}[/yellow]", highlight=False)
     table = Table(title="Cost of one billing cycle", title_justify="left")
@@ -101,16 +103,20 @@ def show_summary(
         *_money(summary["baseline_cost"], summary["optimized_cost"]), style="bold",
     )  # fmt: skip
     console.print(table)
-    rejected = sum(summary["rejects"].values())
-    console.print(
-        f"session {result['session_id']} {result['state']}: {summary['plan_changes']:,} plan changes "
-        f"save {summary['savings_percent']} %; {rejected:,} rejected or listed rows; "
-        f"AMOP received {n_messages} messages",
-        highlight=False,
-    )
-    for name in ("report.xlsx", "assignments.parquet", "summary.json", "rejects.csv"):
-        console.print(f"  {out / name}", highlight=False)
-    console.print(f"  {out / 'carrier-opt.db'}  {out / 'amop-messages.jsonl'}", highlight=False)
+    rejected, listed = sum(summary["rejects"].values()), sum(summary["listed"].values())
+    lines = [
+        (
+            f"session {result['session_id']} {result['state']}: "
+            f"{summary['plan_changes']:,} plan changes save {summary['savings_percent']} %"
+        ),
+        (
+            f"not optimised: {listed:,} SIMs listed, {rejected:,} rows rejected, "
+            f"{summary['unpriced']:,} SIMs unpriced (reasons in the workbook)"
+        ),
+        *(f"  {out / name}" for name in RESULT_FILES),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _money(baseline: str, optimized: str) -> tuple[str, str, str]:

@@ -36,13 +36,13 @@ def list_command(
     from core.storage.engine import reading
     from core.storage.sessions import list_sessions
 
-    engine = open_current(database)
-    provider_id = None if provider is None else find_provider(engine, provider).id
-    tenant_id = None if tenant is None else _find_tenant(engine, tenant)
-    with reading(engine) as connection:
-        found = list_sessions(
-            connection, tenant_id=tenant_id, service_provider_id=provider_id, limit=limit
-        )
+    with open_current(database) as engine:
+        provider_id = None if provider is None else find_provider(engine, provider).id
+        tenant_id = None if tenant is None else _find_tenant(engine, tenant)
+        with reading(engine) as connection:
+            found = list_sessions(
+                connection, tenant_id=tenant_id, service_provider_id=provider_id, limit=limit
+            )
     if as_json:
         typer.echo(json.dumps([_summary(session) for session in found], indent=2))
     elif found:
@@ -63,14 +63,14 @@ def show_command(
     from core.storage.outbox import load_messages
     from core.storage.sessions import load_session
 
-    engine = open_current(database)
-    with reading(engine) as connection:
-        session = load_session(connection, session_id)
-        messages = load_messages(connection, session_id)
+    with open_current(database) as engine:
+        with reading(engine) as connection:
+            session = load_session(connection, session_id)
+            messages = load_messages(connection, session_id)
+        events = load_events(engine, session_id)
     if session is None:
         msg = f"there is no session {session_id}; `carrier-opt sessions list` shows those there are"
         raise InputError(msg)
-    events = load_events(engine, session_id)
     if as_json:
         shown = {
             **_summary(session),

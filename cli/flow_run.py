@@ -1,0 +1,75 @@
+"""Runs `optimize-service-provider` in this process; what `demo` and `run` share."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import CarrierOptError
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+STATE = ".state"
+"""Folder inside the output folder for what is no result: Prefect's database and logs."""
+
+
+def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
+    """Run the flow; whatever stops it, no session of this process stays open.
+
+    Raises
+    ------
+    CarrierOptError
+        If the session failed, or the run did not start.
+    """
+    from flows.optimize_service_provider import optimize_service_provider
+
+    try:
+        result = optimize_service_provider(**parameters)
+    except KeyboardInterrupt:
+        # Prefect's own code may have been interrupted before or after the flow could clean up.
+        _cancel_what_is_left(engine)
+        raise
+    if not isinstance(result, dict):
+        msg = f"the run did not start: {result.message}"
+        raise CarrierOptError(msg)
+    return result
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read ``summary.json`` of a folder."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def log_to(path: Path) -> None:
+    """Write what the system logs into a file, and nothing of it to the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    for room in ("core", "tasks", "flows"):
+        logger = logging.getLogger(room)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def _cancel_what_is_left(engine: sa.Engine) -> None:
+    from core.sessions.lifecycle import Author, cancel
+    from core.storage.engine import reading
+    from core.storage.sessions import list_sessions
+
+    with reading(engine) as connection:
+        left = [s for s in list_sessions(connection) if s.state.is_working and s.pid == os.getpid()]
+    for session in left:
+        cancel(
+            engine,
+            session.session_id,
+            now=datetime.now(tz=UTC),
+            reason="The run was interrupted by Ctrl-C.",
+            cancelled_by=Author(actor="command line"),
+        )
