@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -83,7 +84,7 @@ def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Pat
     # A pipe has no width of its own: give the table room.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     if result.get("taken_over_from"):
-        console.print(f"[yellow]{result['taken_over_from']}[/yellow]", highlight=False)
+        console.print(result["taken_over_from"], style="yellow", highlight=False, markup=False)
     table = Table(title="Cost of one billing cycle", title_justify="left")
     for heading in ("group", "communication plans", "strategy"):
         table.add_column(heading)
@@ -92,7 +93,7 @@ def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Pat
     for group in summary["groups"]:
         table.add_row(
             group["group_id"],
-            ", ".join(group["communication_plans"]),
+            Text(", ".join(group["communication_plans"])),  # names are no markup
             (group["strategy"] or group["status"]).replace("_", " "),
             f"{group['devices']:,}",
             *_money(group["baseline_cost"], group["optimized_cost"]),
@@ -116,7 +117,7 @@ def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Pat
         *(f"  {out / name}" for name in RESULT_FILES),
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _money(baseline: str, optimized: str) -> tuple[str, str, str]:

@@ -1,0 +1,1 @@
+"""Reads and validates what users bring as CSV, Parquet or xlsx."""

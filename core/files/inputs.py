@@ -1,0 +1,93 @@
+"""Reads the files of `carrier-opt optimize` into a fleet, a catalogue and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from core.domain import BillingCycle, CommunicationPlan, RatePlan
+from core.files.communication_plans import read_communication_plans
+from core.files.devices import Catalogue, read_devices
+from core.files.rate_plans import read_rate_plans
+from core.files.rejects import combine_rejects
+from core.files.warnings import Warnings, combine_warnings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """Everything that an optimisation reads from files.
+
+    Attributes
+    ----------
+    fleet
+        Columns of :data:`core.fleet.FLEET_SCHEMA`, sorted by ICCID, at least one row.
+    rate_plans
+        Usable plans, sorted by code, at least one.
+    communication_plans
+        Sorted by name; None without that file: then every plan is open to every SIM.
+    rejects
+        Columns of :data:`core.files.rejects.REJECT_SCHEMA`.
+    warnings
+        Oddities of rows that are used nevertheless.
+    notes
+        What was ignored and why.
+    """
+
+    fleet: pl.DataFrame
+    rate_plans: tuple[RatePlan, ...]
+    communication_plans: tuple[CommunicationPlan, ...] | None
+    rejects: pl.DataFrame
+    warnings: Warnings
+    notes: tuple[str, ...]
+
+
+def read_inputs(
+    devices: Path,
+    rate_plans: Path,
+    communication_plans: Path | None = None,
+    *,
+    cycle: BillingCycle | None,
+    mb_bytes: int,
+) -> Inputs:
+    """Read and validate CSV, Parquet or xlsx files, in any mixture.
+
+    Parameters
+    ----------
+    cycle
+        Dates of the billing cycle; None ignores activation dates.
+    mb_bytes
+        Bytes of one MB (B1), at least 1.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, lacks a column, or has no usable row.
+    NotAvailableError
+        If a column is filled whose meaning is not part of this version.
+    """
+    plan_file = read_rate_plans(rate_plans, mb_bytes=mb_bytes)
+    codes = frozenset(plan.code for plan in plan_file.plans)
+    list_file = None
+    if communication_plans is not None:
+        list_file = read_communication_plans(
+            communication_plans, rate_plan_codes=codes, refused_codes=plan_file.refused_codes
+        )
+    catalogue = Catalogue(
+        usable_codes=codes,
+        refused_codes=plan_file.refused_codes,
+        communication_plans=list_file.plans if list_file else None,
+    )
+    device_file = read_devices(devices, catalogue=catalogue, cycle=cycle, mb_bytes=mb_bytes)
+    parts = [part for part in (device_file, plan_file, list_file) if part is not None]
+    return Inputs(
+        fleet=device_file.fleet,
+        rate_plans=plan_file.plans,
+        communication_plans=list_file.plans if list_file else None,
+        rejects=combine_rejects([part.rejects for part in parts]),
+        warnings=combine_warnings(
+            [*([list_file.warnings] if list_file else []), device_file.warnings]
+        ),
+        notes=tuple(note for part in parts for note in part.notes),
+    )

@@ -1,0 +1,1 @@
+"""Totals, workbook and result files (R1, R2)."""

@@ -1,0 +1,115 @@
+"""The sentences of a report: what was assumed, left out and not known."""
+
+from __future__ import annotations
+
+from core.domain import ChargeType, PoolScope, UsageBasis
+from core.files.rejects import REASON_SENTENCES
+from core.grouping import (
+    REASON_NO_COMMUNICATION_PLAN,
+    REASON_NO_PLAN_LIST,
+    REASON_NO_RATE_PLAN,
+    REASON_NOT_BILLABLE,
+    REASON_UNKNOWN_RATE_PLAN,
+)
+from core.outcome import Outcome
+from core.reports.meta import ReportMeta
+from core.reports.summary import SKIPPED
+
+LISTED_SENTENCES = {
+    REASON_NOT_BILLABLE: "The carrier does not bill SIMs in this state.",
+    REASON_NO_COMMUNICATION_PLAN: "The SIM has no communication plan.",
+    REASON_NO_PLAN_LIST: "The SIM's communication plan lists no usable rate plan.",
+    REASON_NO_RATE_PLAN: "The SIM has no rate plan.",
+    REASON_UNKNOWN_RATE_PLAN: "The SIM's rate plan is not in the catalogue.",
+}
+"""Why a SIM is listed instead of optimised, in words (E1)."""
+
+_CHARGE_TYPES = {
+    ChargeType.RATE_AND_OVERAGE: "fees and overage",
+    ChargeType.RATE: "fees only",
+    ChargeType.OVERAGE: "overage only",
+}
+_POOL_SCOPES = {
+    PoolScope.PLAN: "all SIMs of the account on the same pooled plan share their allowance",
+    PoolScope.COMM_GROUP: "SIMs on the same pooled plan share their allowance within their group",
+    PoolScope.POOL_GROUP: "SIMs on pooled plans of the same pool group share their allowance",
+}
+_MIDCYCLE = (
+    "Assumed: a plan changed within the cycle is billed as if it had applied to the whole cycle. "
+    "Confirm this with the carrier."
+)
+
+
+def meaning_of(reason: str) -> str:
+    """Say what a reason of the Rejects sheet means; empty for a reason without a sentence."""
+    sentences = {reject.value: text for reject, text in REASON_SENTENCES.items()}
+    return (sentences | LISTED_SENTENCES).get(reason, "")
+
+
+def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
+    """Return what a reader must know to trust the figures, most important first."""
+    texts = []
+    if meta.is_dry_run:
+        texts.append("DRY RUN: nothing was or will be changed at the carrier.")
+    texts += [*_left_out(outcome), _usage_basis(meta), *_assumptions(meta), *_not_known(outcome)]
+    texts += meta.remarks
+    texts += meta.notes
+    if meta.warnings.count:
+        texts.append(f"Warnings about the input: {meta.warnings.count:,}. The first ones:")
+        texts += meta.warnings.listed
+    return texts
+
+
+def _left_out(outcome: Outcome) -> list[str]:
+    texts = []
+    if outcome.unpriced:
+        texts.append(
+            f"SIMs on rate plans that are not in the catalogue: {outcome.unpriced:,}. They keep "
+            "their plans and are in no cost."
+        )
+    skipped = [group for group in outcome.groups if group.status == SKIPPED]
+    if skipped:
+        sims = sum(group.devices for group in skipped)
+        texts.append(
+            f"Groups skipped because they have more rate plans than allowed: {len(skipped):,}, with "
+            f"{sims:,} SIMs that keep their plans: {', '.join(g.group_id for g in skipped[:20])}."
+        )
+    return texts
+
+
+def _usage_basis(meta: ReportMeta) -> str:
+    if meta.usage_basis is UsageBasis.PROJECTED:
+        return "Plans are chosen by the usage expected at the end of the cycle."
+    return (
+        "Plans are chosen by actual usage so far: projection to the end of the cycle is not part "
+        "of this version."
+    )
+
+
+def _assumptions(meta: ReportMeta) -> list[str]:
+    proration = (
+        "No cycle dates: every SIM counts as active for the whole cycle."
+        if meta.cycle is None
+        else f"Billing cycle {meta.cycle.start_date} to {meta.cycle.end_date}, both days included."
+    )
+    return [
+        f"Minimised were {_CHARGE_TYPES[meta.charge_type]}, before percentage taxes.",
+        f"Pools: {_POOL_SCOPES[meta.pool_scope]}.",
+        proration,
+        _MIDCYCLE,
+        f"1 MB is {meta.mb_bytes:,} bytes.",
+    ]
+
+
+def _not_known(outcome: Outcome) -> list[str]:
+    texts = []
+    if outcome.lower_bound_micros is None:
+        texts.append(
+            "How far the cost is from the lowest possible one is not known in this version."
+        )
+    if outcome.legacy_best_cost_micros is not None:
+        texts.append(
+            "The best cost by the legacy method comes from a generous reconstruction of that "
+            "method, whose program is not at hand."
+        )
+    return texts

@@ -1,0 +1,123 @@
+"""Writes the files of a run: all of them or none (R1, R2).
+
+Every file is written under a temporary name in the output folder first. Then ``summary.json`` of an
+earlier run is removed, the files get their names, and the new ``summary.json`` comes last: where it
+stands, the files beside it belong together.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import CarrierOptError, InputError
+from core.outcome import ASSIGNMENT_SCHEMA
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from core.outcome import Outcome
+    from core.reports.meta import ReportMeta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPaths:
+    """The files of a run."""
+
+    assignments: Path
+    rejects: Path
+    workbook: Path
+    summary: Path
+
+
+def result_paths(out_dir: Path) -> ResultPaths:
+    """Names of a run's files in a folder."""
+    return ResultPaths(
+        assignments=out_dir / "assignments.parquet",
+        rejects=out_dir / "rejects.csv",
+        workbook=out_dir / "report.xlsx",
+        summary=out_dir / "summary.json",
+    )
+
+
+def check_out_dir(out_dir: Path) -> None:
+    """Refuse a name that cannot become the output folder; nothing is made.
+
+    Raises
+    ------
+    InputError
+        If the name, or a part of it, is a file.
+    """
+    for path in (out_dir, *out_dir.parents):
+        if path.exists():
+            if not path.is_dir():
+                raise InputError(f"--out {out_dir}: {path} is a file: name a folder")
+            return
+
+
+def write_results(
+    outcome: Outcome, rejects: pl.DataFrame, out_dir: Path, *, meta: ReportMeta
+) -> ResultPaths:
+    """Write ``assignments.parquet``, ``rejects.csv``, ``report.xlsx`` and ``summary.json``.
+
+    Parameters
+    ----------
+    rejects
+        Columns of :data:`core.files.rejects.REJECT_SCHEMA`; the file is written even if empty.
+    out_dir
+        Made if it is not there; files of an earlier run are replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made.
+    CarrierOptError
+        If a file cannot be written, such as on a full disk; the earlier files are then still there.
+    """
+    check_out_dir(out_dir)
+    is_new = not out_dir.exists()
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out_dir} cannot be made: {error.strerror or error}") from error
+    try:
+        return _write_and_rename(outcome, rejects, out_dir, meta)
+    except OSError as error:
+        raise CarrierOptError(
+            f"the results cannot be written to {out_dir}: {error.strerror or error}"
+        ) from error
+    finally:
+        if is_new and not any(out_dir.iterdir()):
+            out_dir.rmdir()
+
+
+def _write_and_rename(
+    outcome: Outcome, rejects: pl.DataFrame, out_dir: Path, meta: ReportMeta
+) -> ResultPaths:
+    final = result_paths(out_dir)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=out_dir) as folder:
+        unfinished = result_paths(Path(folder))
+        _write_all(outcome, rejects, unfinished, meta)
+        final.summary.unlink(missing_ok=True)
+        unfinished.assignments.replace(final.assignments)
+        unfinished.rejects.replace(final.rejects)
+        unfinished.workbook.replace(final.workbook)
+        unfinished.summary.replace(final.summary)
+    return final
+
+
+def _write_all(
+    outcome: Outcome, rejects: pl.DataFrame, paths: ResultPaths, meta: ReportMeta
+) -> None:
+    from core.reports.summary import summary
+    from core.reports.workbook import write_workbook
+
+    assignments = outcome.assignments.select(list(ASSIGNMENT_SCHEMA)).sort("iccid").rechunk()
+    assignments.write_parquet(paths.assignments)
+    rejects.write_csv(paths.rejects, quote_style="non_numeric")
+    write_workbook(paths.workbook, outcome, rejects, meta)
+    text = json.dumps(summary(outcome, rejects, meta), indent=2, ensure_ascii=False)
+    paths.summary.write_text(text + "\n", encoding="utf-8")
