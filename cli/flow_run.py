@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
     except KeyboardInterrupt:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
         _cancel_what_is_left(engine)
+        sys.stderr.write("interrupted: no session of this run is left open\n")
         raise
     if not isinstance(result, dict):
         msg = f"the run did not start: {result.message}"

@@ -1,0 +1,1 @@
+"""Tables, migrations and repositories (D1-D6)."""

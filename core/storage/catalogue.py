@@ -1,0 +1,252 @@
+"""The catalogue as flows read it: providers, billing periods, rate plans, communication plans.
+
+Whoever asks for something that is not there is told what is. Changes are made by
+:mod:`core.storage.catalogue_changes`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.domain import CommunicationPlan, PoolScope, Portal, ProrationBasis, RatePlan
+from core.errors import InputError
+from core.storage.engine import reading
+from core.storage.records import PeriodRecord, ProviderRecord
+from core.storage.schema import (
+    billing_period,
+    carrier_rate_plan,
+    communication_plan,
+    service_provider,
+    tenant,
+)
+
+PROVIDER_COLUMNS = {
+    "Name": "name",
+    "Integration": "integration",
+    "Portal": "portal",
+    "BaseUrl": "base_url",
+    "CredentialRef": "credential_ref",
+    "TimeZone": "time_zone",
+    "OptimizationStartHour": "start_hour",
+    "UsesProration": "uses_proration",
+    "ProrationBasis": "proration_basis",
+    "PoolScope": "pool_scope",
+    "PoolingEnabled": "pooling_enabled",
+    "MbBytes": "mb_bytes",
+    "Currency": "currency",
+    "PageSize": "page_size",
+    "RequestsPerSecond": "requests_per_second",
+}
+"""Column of ServiceProvider to field of ProviderSettings, where the value is stored as it is."""
+
+
+RATE_PLAN_COLUMNS = {
+    "RatePlanName": "name",
+    "PlanType": "plan_type",
+    "MonthlyRateMicros": "monthly_rate_micros",
+    "IncludedBytes": "included_bytes",
+    "OverageRateMicros": "overage_rate_micros",
+    "OverageBlockBytes": "overage_block_bytes",
+    "IsPooled": "is_pooled",
+    "IsProrated": "is_prorated",
+    "PoolGroup": "pool_group",
+    "IncludedSms": "included_sms",
+    "SmsRateMicros": "sms_rate_micros",
+    "IncludedVoiceMinutes": "included_voice_minutes",
+    "VoiceRateMicros": "voice_rate_micros",
+    "RegulatoryFeeMicros": "regulatory_fee_micros",
+    "IsActive": "is_active",
+}
+"""Column of CarrierRatePlan to field of RatePlan."""
+
+
+def list_providers(engine: sa.Engine) -> list[ProviderRecord]:
+    """Read all providers by id."""
+    with reading(engine) as connection:
+        rows = connection.execute(providers().order_by(service_provider.c.Id)).mappings().all()
+    return [provider_record(row) for row in rows]
+
+
+def load_provider(engine: sa.Engine, provider_id: int) -> ProviderRecord:
+    """Read a provider.
+
+    Raises
+    ------
+    InputError
+        If there is none with that id; the message lists the known ones.
+    """
+    return find_provider(engine, str(provider_id))
+
+
+def find_provider(engine: sa.Engine, name_or_id: str) -> ProviderRecord:
+    """Read a provider by its id or its name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several tenants have one of that name; the message lists what there is.
+    """
+    known = list_providers(engine)
+    found = [p for p in known if name_or_id in (str(p.id), p.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(f"{p.id} (tenant {p.tenant!r})" for p in found)
+        raise InputError(f"several providers are named {name_or_id!r}: give one of the ids {which}")
+    listed = ", ".join(f"{p.id} {p.name!r}" for p in known)
+    remedy = f"known: {listed}" if known else "there are none; see `carrier-opt providers add`"
+    raise InputError(f"provider {name_or_id!r} is unknown; {remedy}")
+
+
+def list_periods(engine: sa.Engine, provider_id: int) -> list[PeriodRecord]:
+    """Read a provider's billing periods, oldest first."""
+    with reading(engine) as connection:
+        return periods_of(connection, provider_id)
+
+
+def load_period(engine: sa.Engine, period_id: int) -> PeriodRecord:
+    """Read a billing period.
+
+    Raises
+    ------
+    InputError
+        If there is none with that id.
+    """
+    table = billing_period.c
+    with reading(engine) as connection:
+        row = (
+            connection.execute(
+                sa.select(billing_period).where(
+                    table.Id == period_id, table.IsDeleted == sa.false()
+                )
+            )
+            .mappings()
+            .one_or_none()
+        )
+    if row is None:
+        msg = f"billing period {period_id} is unknown; see `carrier-opt periods list`"
+        raise InputError(msg)
+    return _period_record(row)
+
+
+def current_period(engine: sa.Engine, provider_id: int, local_date: date) -> PeriodRecord:
+    """Read the billing period that holds a date of the provider's time zone.
+
+    Raises
+    ------
+    InputError
+        If no period of the provider holds it; the message lists those there are.
+    """
+    provider = load_provider(engine, provider_id)
+    periods = list_periods(engine, provider_id)
+    for period in periods:
+        if period.start_date <= local_date <= period.end_date:
+            return period
+    known = ", ".join(f"{p.start_date} to {p.end_date}" for p in periods[-3:])
+    msg = (
+        f"provider {provider.name!r} has no billing period that holds {local_date}"
+        f"{f' (newest: {known})' if known else ''}; add one with `carrier-opt periods add "
+        f"--provider {provider_id} --start D --end D`"
+    )
+    raise InputError(msg)
+
+
+def load_rate_plans(engine: sa.Engine, provider_id: int) -> list[RatePlan]:
+    """Read a provider's rate plans by code; inactive ones too, as ``is_active`` says."""
+    with reading(engine) as connection:
+        rows = connection.execute(of_provider(carrier_rate_plan, provider_id)).mappings().all()
+    return sorted((_rate_plan(row) for row in rows), key=lambda plan: plan.code)
+
+
+def load_rate_plan_ids(engine: sa.Engine, provider_id: int) -> dict[str, int]:
+    """Read ``CarrierRatePlan.Id`` by plan code."""
+    with reading(engine) as connection:
+        return rate_plan_ids(connection, provider_id)
+
+
+def load_communication_plans(engine: sa.Engine, provider_id: int) -> list[CommunicationPlan]:
+    """Read a provider's active communication plans by name, with the codes of their plan lists."""
+    with reading(engine) as connection:
+        codes = {code_id: code for code, code_id in rate_plan_ids(connection, provider_id).items()}
+        rows = connection.execute(of_provider(communication_plan, provider_id)).mappings().all()
+    plans = (
+        CommunicationPlan(
+            name=row["Name"],
+            rate_plan_codes=tuple(
+                codes[int(part)] for part in row["RatePlanIds"].split(",") if part
+            ),
+        )
+        for row in rows
+        if row["IsActive"]
+    )
+    return sorted(plans, key=lambda plan: plan.name)
+
+
+def providers() -> sa.Select[Any]:
+    """Select providers with the name of their tenant (``TenantName``)."""
+    return (
+        sa.select(service_provider, tenant.c.Name.label("TenantName"))
+        .join(tenant, tenant.c.Id == service_provider.c.TenantId)
+        .where(service_provider.c.IsDeleted == sa.false())
+    )
+
+
+def rate_plan_ids(connection: sa.Connection, provider_id: int) -> dict[str, int]:
+    """Read ``CarrierRatePlan.Id`` by plan code within a transaction."""
+    rows = connection.execute(of_provider(carrier_rate_plan, provider_id)).mappings().all()
+    return {row["RatePlanCode"]: row["Id"] for row in rows}
+
+
+def periods_of(connection: sa.Connection, provider_id: int) -> list[PeriodRecord]:
+    """Read a provider's billing periods within a transaction, oldest first."""
+    table = billing_period.c
+    rows = (
+        connection.execute(
+            sa.select(billing_period)
+            .where(table.ServiceProviderId == provider_id, table.IsDeleted == sa.false())
+            .order_by(table.BillingPeriodStart)
+        )
+        .mappings()
+        .all()
+    )
+    return [_period_record(row) for row in rows]
+
+
+def of_provider(table: sa.Table, provider_id: int) -> sa.Select[Any]:
+    """Select a provider's rows of a catalogue table."""
+    return sa.select(table).where(
+        table.c.ServiceProviderId == provider_id, table.c.IsDeleted == sa.false()
+    )
+
+
+def provider_record(row: sa.RowMapping) -> ProviderRecord:
+    """Make the record of a row of :func:`providers`."""
+    values = {name: row[column] for column, name in PROVIDER_COLUMNS.items()}
+    values["portal"] = Portal(row["Portal"])
+    values["proration_basis"] = ProrationBasis(row["ProrationBasis"])
+    values["pool_scope"] = PoolScope(row["PoolScope"])
+    return ProviderRecord(
+        **values,
+        id=row["Id"],
+        tenant_id=row["TenantId"],
+        tenant=row["TenantName"],
+        billable_statuses=tuple(row["BillableStatuses"].split(";")),
+        is_active=row["IsActive"],
+    )
+
+
+def _period_record(row: sa.RowMapping) -> PeriodRecord:
+    return PeriodRecord(
+        id=row["Id"],
+        service_provider_id=row["ServiceProviderId"],
+        start_date=row["BillingPeriodStart"],
+        end_date=row["BillingPeriodEnd"],
+    )
+
+
+def _rate_plan(row: sa.RowMapping) -> RatePlan:
+    values = {name: row[column] for column, name in RATE_PLAN_COLUMNS.items()}
+    return RatePlan(code=row["RatePlanCode"], portal=Portal(row["Portal"]), **values)

@@ -1,0 +1,215 @@
+"""Changes of providers and billing periods; those of plans are in :mod:`core.storage.plan_import`.
+
+Every change is idempotent by natural key, one transaction, and leaves an audit event (D5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from core.errors import InputError
+from core.storage import audit
+from core.storage.audit import AuditEvent, Author
+from core.storage.catalogue import (
+    PROVIDER_COLUMNS,
+    load_provider,
+    periods_of,
+    provider_record,
+    providers,
+)
+from core.storage.engine import insert_row, writing
+from core.storage.records import PeriodRecord, ProviderRecord, ProviderSettings
+from core.storage.schema import (
+    billing_period,
+    service_provider,
+    tenant,
+)
+
+MAX_PERIOD_DAYS = 366
+"""Longest billing period; a longer one is a mistyped date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportCounts:
+    """What an import did, by natural key."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deactivated: int = 0
+
+
+def add_provider(
+    engine: sa.Engine, settings: ProviderSettings, *, now: datetime, author: Author
+) -> ProviderRecord:
+    """Store a new provider, and its tenant if that is new too.
+
+    Raises
+    ------
+    InputError
+        If the tenant has a provider of that name.
+    """
+    with writing(engine) as connection:
+        tenant_id = _tenant_id(connection, settings.tenant, now, author)
+        row = _provider_row(connection, tenant_id, settings.name)
+        if row is not None:
+            msg = (
+                f"provider {settings.name!r} of tenant {settings.tenant!r} is there already (id "
+                f"{row['Id']}); change it with `carrier-opt providers import`"
+            )
+            raise InputError(msg)
+        provider_id = _write_provider(connection, tenant_id, None, settings, now, author)
+    return load_provider(engine, provider_id)
+
+
+def import_providers(
+    engine: sa.Engine, providers: Sequence[ProviderSettings], *, now: datetime, author: Author
+) -> ImportCounts:
+    """Add the providers that are new and change those that differ, all or none.
+
+    Providers that are not in the list stay as they are.
+    """
+    added = changed = 0
+    with writing(engine) as connection:
+        for settings in providers:
+            tenant_id = _tenant_id(connection, settings.tenant, now, author)
+            row = _provider_row(connection, tenant_id, settings.name)
+            if row is None:
+                _write_provider(connection, tenant_id, None, settings, now, author)
+                added += 1
+            elif _settings_of(provider_record(row)) != settings:
+                _write_provider(connection, tenant_id, row["Id"], settings, now, author)
+                changed += 1
+    return ImportCounts(added=added, changed=changed, unchanged=len(providers) - added - changed)
+
+
+def add_period(
+    engine: sa.Engine,
+    provider_id: int,
+    start_date: date,
+    end_date: date,
+    *,
+    now: datetime,
+    author: Author,
+) -> PeriodRecord:
+    """Store a billing period; one with the same dates is returned as it is.
+
+    Raises
+    ------
+    InputError
+        If the dates are in the wrong order, too far apart, or overlap another period.
+    """
+    if end_date < start_date:
+        raise InputError(f"the period ends ({end_date}) before it starts ({start_date})")
+    if (end_date - start_date).days >= MAX_PERIOD_DAYS:
+        msg = f"the period {start_date} to {end_date} is longer than {MAX_PERIOD_DAYS} days"
+        raise InputError(msg)
+    provider = load_provider(engine, provider_id)
+    with writing(engine) as connection:
+        for other in periods_of(connection, provider_id):
+            if (other.start_date, other.end_date) == (start_date, end_date):
+                return other
+            if other.start_date <= end_date and start_date <= other.end_date:
+                msg = (
+                    f"the period {start_date} to {end_date} overlaps {other.start_date} to "
+                    f"{other.end_date} (id {other.id}) of provider {provider.name!r}"
+                )
+                raise InputError(msg)
+        period_id = insert_row(
+            connection,
+            billing_period,
+            ServiceProviderId=provider_id,
+            BillingPeriodStart=start_date,
+            BillingPeriodEnd=end_date,
+            CreatedBy=author.actor,
+            CreatedDate=now,
+        )
+        subject = f"billing period {start_date} to {end_date} of provider {provider.name}"
+        _audit(connection, "period.added", subject, provider.tenant_id, provider_id, now, author)
+    return PeriodRecord(
+        id=period_id, service_provider_id=provider_id, start_date=start_date, end_date=end_date
+    )
+
+
+def _tenant_id(connection: sa.Connection, name: str, now: datetime, author: Author) -> int:
+    found = connection.execute(sa.select(tenant.c.Id).where(tenant.c.Name == name)).scalar()
+    if found is not None:
+        return int(found)
+    tenant_id = insert_row(connection, tenant, Name=name, CreatedBy=author.actor, CreatedDate=now)
+    _audit(connection, "tenant.added", f"tenant {name}", tenant_id, None, now, author)
+    return tenant_id
+
+
+def _provider_row(connection: sa.Connection, tenant_id: int, name: str) -> sa.RowMapping | None:
+    table = service_provider.c
+    return (
+        connection.execute(providers().where(table.TenantId == tenant_id, table.Name == name))
+        .mappings()
+        .one_or_none()
+    )
+
+
+def _write_provider(
+    connection: sa.Connection,
+    tenant_id: int,
+    provider_id: int | None,
+    settings: ProviderSettings,
+    now: datetime,
+    author: Author,
+) -> int:
+    """Insert a provider, or change the one with this id."""
+    values = {
+        column: value.value if isinstance(value, StrEnum) else value
+        for column, name in PROVIDER_COLUMNS.items()
+        for value in [getattr(settings, name)]
+    }
+    values["BillableStatuses"] = ";".join(settings.billable_statuses)
+    values["TenantId"] = tenant_id
+    if provider_id is None:
+        provider_id = insert_row(
+            connection, service_provider, **values, CreatedBy=author.actor, CreatedDate=now
+        )
+        action = "provider.added"
+    else:
+        connection.execute(
+            sa.update(service_provider)
+            .where(service_provider.c.Id == provider_id)
+            .values(**values, ModifiedDate=now)
+        )
+        action = "provider.changed"
+    subject = f"provider {settings.name}"
+    _audit(connection, action, subject, tenant_id, provider_id, now, author)
+    return provider_id
+
+
+def _settings_of(record: ProviderRecord) -> ProviderSettings:
+    return ProviderSettings(
+        **{field.name: getattr(record, field.name) for field in fields(ProviderSettings)}
+    )
+
+
+def _audit(
+    connection: sa.Connection,
+    action: str,
+    subject: str,
+    tenant_id: int,
+    provider_id: int | None,
+    now: datetime,
+    author: Author,
+) -> None:
+    event = AuditEvent(
+        occurred_at=now,
+        actor=author.actor,
+        source=author.source,
+        run_id=author.run_id,
+        action=action,
+        subject=subject,
+        tenant_id=tenant_id,
+        service_provider_id=provider_id,
+    )
+    audit.append(connection, event)

@@ -1,0 +1,1 @@
+"""Migrations, oldest first; each is one transaction with the record of itself."""

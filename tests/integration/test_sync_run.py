@@ -1,0 +1,305 @@
+"""One synchronisation, from a simulated carrier over HTTP into a real database (C2, C4, C5)."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from core.carriers.base import UsageAccess
+from core.carriers.control_center import control_center_capabilities, open_control_center
+from core.carriers.credentials import Credentials
+from core.carriers.iccid import iccid_problems
+from core.domain import BillingCycle
+from core.errors import CarrierProtocolError
+from core.simulator.account import SimulatedAccount
+from core.simulator.fleet import make_fleet
+from core.simulator.options import SimulatorOptions
+from core.simulator.server import SimulatorServer
+from core.simulator.tariffs import simulated_communication_plans, simulated_rate_plans
+from core.storage import catalogue_changes
+from core.storage.audit import Author
+from core.storage.devices import SqlDeviceStore, load_devices, load_rejects
+from core.storage.engine import open_engine
+from core.storage.migrate import upgrade
+from core.storage.records import ProviderSettings
+from core.sync.run import SyncRequest, sync_devices
+
+CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
+NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
+PLANS = simulated_rate_plans()
+PRORATED = frozenset(plan.code for plan in PLANS if plan.is_prorated)
+REQUEST = SyncRequest(
+    service_provider_id=1,
+    period_id=1,
+    cycle=CYCLE,
+    known_rate_plans=frozenset(plan.code for plan in PLANS),
+    prorated_rate_plans=PRORATED,
+    prorated_communication_plans=frozenset({"Trial Kits"}),
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with provider 1 and its period 1."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    engine = open_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    author = Author(actor="test")
+    settings = ProviderSettings(
+        name="account",
+        tenant="tenant",
+        integration="jasper",
+        base_url="http://127.0.0.1",
+        credential_ref="env:NONE",
+        time_zone="UTC",
+    )
+    provider = catalogue_changes.add_provider(engine, settings, now=NOW, author=author)
+    assert provider.id == REQUEST.service_provider_id
+    catalogue_changes.add_period(
+        engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
+    )
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(template, tmp_path):
+    """A database of this test's own."""
+    shutil.copy(template, tmp_path / "own.db")
+    engine = open_engine(f"sqlite:///{tmp_path / 'own.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def serve():
+    """Starts a simulator on a fleet."""
+    opened = []
+
+    def start(fleet, **switches):
+        account = SimulatedAccount(
+            fleet,
+            cycle=CYCLE,
+            rate_plans=PLANS,
+            communication_plans=simulated_communication_plans(),
+        )
+        options = SimulatorOptions(**switches)
+        opened.append(SimulatorServer(account, options, clock=lambda: NOW).start())
+        return opened[-1]
+
+    yield start
+    for server in opened:
+        server.stop()
+
+
+def fleet_of(n, seed=1):
+    return make_fleet(n, seed, CYCLE, as_of=NOW)
+
+
+def synchronise(server, engine, request=REQUEST, *, usage_access=UsageAccess.BY_RATE_PLAN, **more):
+    with open_control_center(
+        server.base_url,
+        Credentials(username=SecretStr("simulator"), api_key=SecretStr("simulated-key")),
+        capabilities=control_center_capabilities(
+            requests_per_second=None, usage_access=usage_access
+        ),
+    ) as client:
+        return sync_devices(client, SqlDeviceStore(engine), request, clock=lambda: NOW, **more)
+
+
+def good_rows(fleet):
+    return (
+        fleet.filter(iccid_problems(fleet["iccid"]).is_null())
+        .drop_nulls(["rate_plan", "communication_plan"])
+        .sort("iccid")
+    )
+
+
+def test_the_tables_hold_every_good_sim_once_with_its_usage(serve, engine):
+    fleet = fleet_of(1500)
+    result = synchronise(serve(fleet), engine)
+    expected = good_rows(fleet)
+    stored = load_devices(engine, 1, 1)
+    fields = ["iccid", "status", "rate_plan", "communication_plan"]
+    assert stored.select(fields).rows() == expected.select(fields).rows()
+    reported = pl.col("activated_ms").is_not_null()
+    usage = expected.select(
+        "iccid",
+        pl.when(reported).then("usage_bytes"),
+        pl.when(reported).then(pl.col("sms_mo") + pl.col("sms_mt")).alias("sms_count"),
+        pl.when(reported)
+        .then(pl.col("voice_mo_seconds") + pl.col("voice_mt_seconds"))
+        .alias("voice_seconds"),
+    )
+    assert stored.select(usage.columns).rows() == usage.rows()
+    assert result.devices == expected.height
+    assert result.kind == "full"
+    # the carrier tells the usage of SIMs too whose rows were rejected: stored, and used by nobody
+    assert result.usage_rows == fleet.drop_nulls(["activated_ms", "rate_plan"]).height
+    assert result.rejects == {"bad_check_digit": 1, "bad_iccid": 2, "missing_value": 2}
+    rejects = load_rejects(engine, result.run_id)
+    assert rejects.height == 5
+    assert rejects["raw"].str.contains('"iccid"').all()
+    assert ["RETAIL-300MB" in warning for warning in result.warnings] == [True]
+
+
+def test_calls_stay_near_what_the_lists_need(serve, engine):
+    server = serve(fleet_of(2000))
+    result = synchronise(server, engine)
+    n_lists = sum("/devices?" in call for call in server.calls)
+    n_usages = sum("/usages?" in call for call in server.calls)
+    assert n_lists <= 40 + 24 + 40  # pages, years since the platform began, finding the ends
+    assert n_usages <= 40 + len(PLANS) + 1
+    assert result.calls == len(server.calls) == n_lists + n_usages + result.activations
+    assert 10 < result.activations < 80
+
+
+def test_activation_dates_are_read_where_a_prorated_plan_needs_them(serve, engine):
+    fleet = fleet_of(1500)
+    synchronise(serve(fleet), engine)
+    start_ms = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000)
+    needed = good_rows(fleet).filter(
+        (pl.col("activated_ms") >= start_ms)
+        & (
+            pl.col("rate_plan").is_in(sorted(PRORATED))
+            | (pl.col("communication_plan") == "Trial Kits")
+        )
+    )
+    expected = dict(
+        needed.select("iccid", pl.from_epoch("activated_ms", time_unit="ms").dt.date()).iter_rows()
+    )
+    stored = dict(load_devices(engine, 1, 1).select("iccid", "activated_date").iter_rows())
+    assert len(expected) > 10
+    assert {iccid: stored[iccid] for iccid in expected} == expected
+    others = {d for i, d in stored.items() if i not in expected and d is not None}
+    assert all(day < CYCLE.start_date for day in others)
+
+
+def test_an_activation_day_is_a_day_of_the_accounts_zone(serve, engine):
+    fleet = fleet_of(300)
+    evening = int(datetime(2026, 10, 8, 22, tzinfo=UTC).timestamp() * 1000)
+    one = fleet.filter(pl.col("rate_plan") == "START-2MB").head(1)
+    one = one.with_columns(
+        status=pl.lit("ACTIVATED"),
+        activated_ms=pl.lit(evening),
+        updated_ms=pl.lit(evening),
+        added_ms=pl.lit(evening),
+    )
+    synchronise(serve(one), engine, replace(REQUEST, time_zone="Asia/Tokyo"))
+    assert load_devices(engine, 1, 1)["activated_date"].to_list() == [date(2026, 10, 9)]
+
+
+def test_doing_it_again_changes_nothing(serve, engine):
+    server = serve(fleet_of(400))
+    first = synchronise(server, engine)
+    before = load_devices(engine, 1, 1)
+    second = synchronise(server, engine)
+    assert load_devices(engine, 1, 1).equals(before)
+    assert second.run_id != first.run_id
+    assert (second.devices, second.usage_rows, second.removed) == (
+        first.devices,
+        first.usage_rows,
+        0,
+    )
+
+
+def test_a_change_at_the_carrier_arrives_and_a_sim_that_is_gone_leaves(serve, engine):
+    fleet = good_rows(fleet_of(300))
+    synchronise(serve(fleet), engine)
+    gone, changed = fleet["iccid"][0], fleet["iccid"][1]
+    smaller = serve(fleet[1:])
+    row = smaller.account.row_of(changed)
+    smaller.account.change(row, {"ratePlan": "FLEX-2GB"}, NOW)
+    result = synchronise(smaller, engine)
+    stored = load_devices(engine, 1, 1)
+    assert (result.devices, result.removed) == (299, 1)
+    assert gone not in set(stored["iccid"])
+    assert stored.filter(pl.col("iccid") == changed)["rate_plan"].item() == "FLEX-2GB"
+
+
+def test_a_sim_that_changes_while_the_list_is_read_is_stored_in_its_newest_state(serve, engine):
+    server = serve(good_rows(fleet_of(600)))
+    account = server.account
+    row = int(account.listed(0, None, None)[60])  # among the first to be read
+    iccid, _, before, _ = account.fields(row)
+
+    def change(n_listed):
+        if n_listed and account.fields(row)[2] == before:
+            account.change(row, {"ratePlan": "LEGACY-1GB"}, NOW)
+
+    assert before != "LEGACY-1GB"
+    result = synchronise(server, engine, replace(REQUEST, batch_rows=100), on_progress=change)
+    stored = load_devices(engine, 1, 1).filter(pl.col("iccid") == iccid)
+    assert stored["rate_plan"].to_list() == ["LEGACY-1GB"]
+    assert result.duplicates >= 1
+
+
+def test_an_incremental_run_asks_for_what_was_modified_and_removes_nothing(serve, engine):
+    server = serve(fleet_of(300))
+    synchronise(server, engine)
+    row = 7
+    server.account.change(row, {"ratePlan": "FLEX-2GB"}, NOW)
+    request = replace(REQUEST, since=NOW - timedelta(hours=1))
+    result = synchronise(server, engine, request)
+    assert (result.kind, result.devices, result.removed) == ("incremental", 1, 0)
+    stored = load_devices(engine, 1, 1)
+    iccid = server.account.iccid[row].decode()
+    assert stored.filter(pl.col("iccid") == iccid)["rate_plan"].item() == "FLEX-2GB"
+    assert stored.height == 300
+
+
+def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, template, tmp_path):
+    server = serve(fleet_of(60))
+    synchronise(server, engine)
+    by_plan = load_devices(engine, 1, 1)
+    shutil.copy(template, tmp_path / "second.db")
+    second = open_engine(f"sqlite:///{tmp_path / 'second.db'}")
+    synchronise(server, second, usage_access=UsageAccess.PER_SIM)
+    sim_by_sim = load_devices(second, 1, 1)
+    second.dispose()
+    never = by_plan["usage_bytes"].is_null()
+    assert sim_by_sim.filter(~never).equals(by_plan.filter(~never))
+    assert (sim_by_sim.filter(never)["usage_bytes"] == 0).all()  # told apart only by plan
+
+
+def test_a_list_that_is_suddenly_empty_is_no_reason_to_remove_everything(serve, engine):
+    fleet = fleet_of(100)
+    synchronise(serve(fleet), engine)
+    with pytest.raises(CarrierProtocolError, match="had 100"):
+        synchronise(serve(fleet[:0]), engine)
+    assert load_devices(engine, 1, 1).height == 100
+
+
+def test_a_new_account_may_be_empty(serve, engine):
+    result = synchronise(serve(fleet_of(0)), engine)
+    assert (result.devices, result.usage_rows, result.warnings) == (0, 0, ())
+
+
+def test_progress_is_told_and_never_falls(serve, engine):
+    told = []
+    result = synchronise(serve(fleet_of(2500)), engine, on_progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == result.devices
+    assert len(set(told)) >= 3
+
+
+def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
+    server = serve(fleet_of(300))
+    synchronise(server, engine)
+    before = load_devices(engine, 1, 1)
+    server.account.change(0, {"ratePlan": "FLEX-2GB"}, NOW)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synchronise(server, engine, on_progress=interrupt)
+    assert load_devices(engine, 1, 1).equals(before)
+    last = SqlDeviceStore(engine).last_published(1)
+    assert last is not None
+    assert last.device_count == 300
