@@ -1,0 +1,1 @@
+"""Clients of the carriers' APIs (C1-C3)."""

@@ -1,0 +1,217 @@
+"""What the system needs of a carrier, whoever it is (C1).
+
+A carrier is an adapter that keeps the promises of :class:`CarrierClient`, with a record of what its
+API can do. Rows travel as frames, a page at a time; nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import polars as pl
+
+DEVICE_PAGE_SCHEMA: dict[str, pl.DataType] = {
+    "iccid": pl.String(),
+    "status": pl.String(),  # the carrier's own word
+    "rate_plan": pl.String(),
+    "communication_plan": pl.String(),
+}
+"""Columns of a device page, as the carrier sent them: anything may be null or empty."""
+
+USAGE_PAGE_SCHEMA: dict[str, pl.DataType] = {
+    "iccid": pl.String(),
+    "zone": pl.String(),
+    "usage_bytes": pl.Int64(),
+    "sms_count": pl.Int64(),
+    "voice_seconds": pl.Int64(),
+}
+"""Columns of a usage page; a SIM has one row per zone, and null where a number was unreadable."""
+
+RATE_PLAN_SCHEMA: dict[str, pl.DataType] = {
+    "code": pl.String(),
+    "plan_type": pl.String(),
+    "version": pl.String(),
+}
+"""Columns of the carrier's list of rate plans."""
+
+
+class Paging(StrEnum):
+    """How lists are read."""
+
+    PAGE_NUMBER = "page_number"
+    CURSOR = "cursor"
+
+
+class PlanChange(StrEnum):
+    """When the outcome of a plan change is known."""
+
+    SYNCHRONOUS = "synchronous"
+    ASYNCHRONOUS = "asynchronous"
+
+
+class UsageAccess(StrEnum):
+    """How usage is read."""
+
+    BY_RATE_PLAN = "by_rate_plan"
+    PER_SIM = "per_sim"
+
+
+class ChangeOutcome(StrEnum):
+    """What the carrier said to a plan change; only reading back proves it."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierCapabilities:
+    """What an integration's API allows.
+
+    Attributes
+    ----------
+    page_size
+        Rows per page that are asked for.
+    requests_per_second, max_in_flight
+        Limits of the whole account; None: none.
+    future_dated_days
+        How far ahead a plan change may be dated; 0: at once only.
+    changes_per_cycle
+        Plan changes that one SIM may have in a cycle; None: no limit is known.
+    change_cutoff
+        How long before the cycle's end the last change must be sent.
+    list_window
+        Longest span of modification times that one list may cover; None: any.
+    """
+
+    integration: str
+    page_size: int
+    paging: Paging
+    requests_per_second: float | None
+    max_in_flight: int | None
+    plan_change: PlanChange
+    future_dated_days: int
+    changes_per_cycle: int | None
+    change_cutoff: timedelta
+    usage_access: UsageAccess
+    list_window: timedelta | None
+
+    def __post_init__(self) -> None:
+        if self.page_size < 1:
+            msg = f"a page has at least one row, not {self.page_size}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DevicePage:
+    """Rows of one answer to a list call.
+
+    Attributes
+    ----------
+    number
+        The carrier's page number, or a running number, from 1.
+    rows
+        ``DEVICE_PAGE_SCHEMA``.
+    raw
+        The same rows as the carrier sent them, for the record of what was rejected.
+    modified_since
+        No row of the page was modified before this time; None: the carrier does not say.
+    """
+
+    number: int
+    rows: pl.DataFrame
+    raw: Sequence[object]
+    modified_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UsagePage:
+    """Rows of one answer to a usage call: ``USAGE_PAGE_SCHEMA``, and as the carrier sent them."""
+
+    number: int
+    rows: pl.DataFrame
+    raw: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceDetails:
+    """One SIM in detail; ``activated_at`` and ``updated_at`` are aware, None where not told."""
+
+    iccid: str
+    status: str | None
+    rate_plan: str | None
+    communication_plan: str | None
+    activated_at: datetime | None
+    updated_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListScan:
+    """What part of the account a list covers.
+
+    Attributes
+    ----------
+    since
+        SIMs modified before are left out; None: the whole account.
+    boundaries
+        Times that no page may reach across, so that ``modified_since`` tells on which side it is.
+    max_pages
+        Pages per list after which the carrier is taken to never end (C2).
+    """
+
+    since: datetime | None = None
+    boundaries: tuple[datetime, ...] = ()
+    max_pages: int = 20_000
+
+
+class CarrierClient(Protocol):
+    """One account of one carrier. Every method raises only :class:`core.errors.CarrierError`."""
+
+    @property
+    def capabilities(self) -> CarrierCapabilities:
+        """What the API allows."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Calls made so far, tries included."""
+        ...
+
+    def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
+        """List SIMs so that each is seen, also while others are being modified (C2).
+
+        A SIM may come more than once; what comes later is newer.
+        """
+        ...
+
+    def device_details(self, iccid: str) -> DeviceDetails:
+        """Read one SIM."""
+        ...
+
+    def usage_pages(self, rate_plan: str, cycle_start: date) -> Iterator[UsagePage]:
+        """Read the usage that SIMs had on a rate plan in a cycle.
+
+        A row may come more than once; rows with the same ICCID and zone are the same row.
+        """
+        ...
+
+    def sim_usage(self, iccid: str) -> UsagePage:
+        """Read the current cycle's usage of one SIM: a page of one row."""
+        ...
+
+    def rate_plans(self) -> pl.DataFrame:
+        """List the account's rate plans, ``RATE_PLAN_SCHEMA``."""
+        ...
+
+    def change_rate_plan(
+        self, iccid: str, rate_plan: str, *, effective: date | None = None
+    ) -> ChangeOutcome:
+        """Ask for one plan change; sent once, never repeated on doubt (C3)."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...

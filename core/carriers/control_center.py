@@ -1,0 +1,348 @@
+"""Cisco Control Center, REST API version 1: Jasper, POD19, T-Mobile Jasper, Rogers (C1, C2).
+
+One adapter for many accounts, which differ in address, credentials, calls a second and page size.
+Lists are ordered by modification time and carry four fields per SIM; usage is read per rate plan;
+``lastPage`` ends a list, ``totalCount`` is not relied on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+
+from core.carriers.base import (
+    DEVICE_PAGE_SCHEMA,
+    RATE_PLAN_SCHEMA,
+    USAGE_PAGE_SCHEMA,
+    CarrierCapabilities,
+    ChangeOutcome,
+    DeviceDetails,
+    DevicePage,
+    ListScan,
+    Paging,
+    PlanChange,
+    UsageAccess,
+    UsagePage,
+)
+from core.carriers.credentials import Credentials
+from core.carriers.dates import parse_carrier_time
+from core.carriers.device_scan import REREADS, ListedPage, scan_pages
+from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
+from core.carriers.json_values import count, flag, frame, frame_of_columns, sum_counts, text
+from core.carriers.limiter import limiter_for
+from core.errors import CarrierProtocolError, RejectedByCarrierError
+
+API_ROOT = "/rws/api/v1"
+
+ERROR_CODES = ErrorCodes(
+    rate_limited=frozenset({"40000029"}),
+    auth=frozenset({"10000001", "10000030"}),
+    retryable=frozenset({"30000001"}),
+)
+"""Control Center's own codes by what the caller can do."""
+
+_PAST_END = "10000007"
+_UNKNOWN_CLOCK = timedelta(minutes=1)
+
+_DEVICE_FIELDS = {
+    "iccid": "iccid",
+    "status": "status",
+    "rate_plan": "ratePlan",
+    "communication_plan": "communicationPlan",
+}
+
+
+def control_center_capabilities(
+    *,
+    integration: str = "Jasper",
+    page_size: int = 50,
+    requests_per_second: float | None = 5.0,
+    usage_access: UsageAccess = UsageAccess.BY_RATE_PLAN,
+) -> CarrierCapabilities:
+    """Return what a Control Center account allows.
+
+    Parameters
+    ----------
+    page_size
+        50 is the platform's largest; more only for a simulator.
+    requests_per_second
+        Of the whole account; None: unlimited, only for a simulator.
+    usage_access
+        Accounts of the smallest product level lack usage by rate plan.
+    """
+    return CarrierCapabilities(
+        integration=integration,
+        page_size=page_size,
+        paging=Paging.PAGE_NUMBER,
+        requests_per_second=requests_per_second,
+        max_in_flight=None if requests_per_second is None else 1,
+        plan_change=PlanChange.SYNCHRONOUS,
+        future_dated_days=180,
+        changes_per_cycle=None,
+        change_cutoff=timedelta(0),
+        usage_access=usage_access,
+        list_window=timedelta(days=364),
+    )
+
+
+def open_control_center(
+    base_url: str,
+    credentials: Credentials,
+    *,
+    capabilities: CarrierCapabilities | None = None,
+    timeout_s: float = 30.0,
+    retry: RetryPolicy | None = None,
+) -> ControlCenterClient:
+    """Open a client of one account; close it, or use it as a context manager.
+
+    Raises
+    ------
+    InputError
+        If credentials may not be sent to the address.
+    """
+    capabilities = capabilities or control_center_capabilities()
+    account = f"{base_url} {credentials.username.get_secret_value()}"
+    http = CarrierHttp(
+        base_url,
+        credentials,
+        limiter=limiter_for(account, capabilities.requests_per_second),
+        codes=ERROR_CODES,
+        retry=retry,
+        timeout_s=timeout_s,
+    )
+    return ControlCenterClient(http, capabilities)
+
+
+class ControlCenterClient:
+    """A :class:`core.carriers.base.CarrierClient` for Control Center."""
+
+    def __init__(
+        self,
+        http: CarrierHttp,
+        capabilities: CarrierCapabilities,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
+    ) -> None:
+        self._http = http
+        self._capabilities = capabilities
+        self._clock = clock
+
+    @property
+    def capabilities(self) -> CarrierCapabilities:
+        """What the API allows."""
+        return self._capabilities
+
+    @property
+    def calls(self) -> int:
+        """Calls made so far, tries included."""
+        return self._http.calls
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._http.close()
+
+    def __enter__(self) -> ControlCenterClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
+        """List SIMs so that each is seen, also while others are being modified (C2)."""
+        return scan_pages(
+            self._listed, scan, window=self._capabilities.list_window, now=self._clock()
+        )
+
+    def device_details(self, iccid: str) -> DeviceDetails:
+        """Read one SIM.
+
+        Raises
+        ------
+        RejectedByCarrierError
+            If the carrier knows no such SIM.
+        CarrierProtocolError
+            If a date is none.
+        """
+        path = f"{API_ROOT}/devices/{quote(iccid, safe='')}"
+        content = self._http.get(path).content
+        try:
+            activated_at = parse_carrier_time(content.get("dateActivated"))
+            updated_at = parse_carrier_time(content.get("dateUpdated"))
+        except ValueError as error:
+            msg = f"GET {path}: dateActivated or dateUpdated: {error}"
+            raise CarrierProtocolError(msg) from None
+        return DeviceDetails(
+            iccid=text(content.get("iccid")) or iccid,
+            status=text(content.get("status")),
+            rate_plan=text(content.get("ratePlan")),
+            communication_plan=text(content.get("communicationPlan")),
+            activated_at=activated_at,
+            updated_at=updated_at,
+        )
+
+    def usage_pages(
+        self, rate_plan: str, cycle_start: date, *, max_pages: int = 20_000
+    ) -> Iterator[UsagePage]:
+        """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
+
+        Raises
+        ------
+        CarrierProtocolError
+            If the list does not end within ``max_pages``, or a page keeps coming twice.
+        """
+        before: UsagePage | None = None
+        for number in range(1, max_pages + 1):
+            page, is_last = self._usage_page(rate_plan, cycle_start, number)
+            if _is_repeated(page, before):
+                before, page, is_last = self._both_again(rate_plan, cycle_start, number)
+                yield before
+            if page is None:
+                return
+            yield page
+            if is_last or (is_last is None and not page.rows.height):
+                return
+            before = page
+        msg = (
+            f"usage of rate plan {rate_plan!r} goes on after {max_pages:,} pages (max_pages): "
+            "raise the limit if the plan really is that large"
+        )
+        raise CarrierProtocolError(msg)
+
+    def sim_usage(self, iccid: str) -> UsagePage:
+        """Read the current cycle's usage of one SIM: a page of one row."""
+        content = self._http.get(f"{API_ROOT}/devices/{quote(iccid, safe='')}/ctdUsages").content
+        row = (
+            text(content.get("iccid")) or iccid,
+            "",
+            count(content.get("ctdDataUsage")),
+            count(content.get("ctdSMSUsage")),
+            count(content.get("ctdVoiceUsage")),
+        )
+        return UsagePage(number=1, rows=frame([row], USAGE_PAGE_SCHEMA), raw=(content,))
+
+    def rate_plans(self) -> pl.DataFrame:
+        """List the account's rate plans, ``RATE_PLAN_SCHEMA``."""
+        rows: list[tuple[str | None, ...]] = []
+        number, is_last = 1, False
+        while not is_last:
+            reply = self._page("/rateplans", {}, number)
+            if reply is None:
+                break
+            plans = _objects(reply.content, "ratePlans", "GET /rateplans")
+            rows += [tuple(text(p.get(key)) for key in ("name", "type", "version")) for p in plans]
+            is_last = bool(reply.content.get("lastPage")) or not plans
+            number += 1
+        return frame(rows, RATE_PLAN_SCHEMA).unique("code", keep="last", maintain_order=True)
+
+    def change_rate_plan(
+        self, iccid: str, rate_plan: str, *, effective: date | None = None
+    ) -> ChangeOutcome:
+        """Ask for one plan change; sent once, never repeated on doubt (C3)."""
+        body: dict[str, object] = {"ratePlan": rate_plan}
+        if effective is not None:
+            body["effectiveDate"] = f"{effective.isoformat()}Z"
+        reply = self._http.put(f"{API_ROOT}/devices/{quote(iccid, safe='')}", body)
+        return ChangeOutcome.PENDING if reply.status == 202 else ChangeOutcome.ACCEPTED
+
+    def _listed(self, since: datetime, till: datetime | None, number: int) -> ListedPage | None:
+        params = {"modifiedSince": _wire_time(since)}
+        if till is not None:
+            params["modifiedTill"] = _wire_time(till)
+        started = time.monotonic()
+        reply = self._page("/devices", params, number)
+        elapsed = timedelta(seconds=time.monotonic() - started)
+        if reply is None:
+            return None
+        devices = _objects(reply.content, "devices", f"GET /devices, page {number}")
+        columns = {
+            name: [text(device.get(field)) for device in devices]
+            for name, field in _DEVICE_FIELDS.items()
+        }
+        return ListedPage(
+            number=number,
+            rows=frame_of_columns(columns, DEVICE_PAGE_SCHEMA),
+            raw=devices,
+            is_last=flag(reply.content.get("lastPage")),
+            asked_at=(reply.served_at or self._clock() - _UNKNOWN_CLOCK) - elapsed,
+        )
+
+    def _usage_page(
+        self, rate_plan: str, cycle_start: date, number: int
+    ) -> tuple[UsagePage | None, bool | None]:
+        params = {"ratePlanName": rate_plan, "cycleStartDate": cycle_start.isoformat()}
+        reply = self._page("/usages", params, number)
+        if reply is None:
+            return None, True
+        what = f"GET /usages of {rate_plan!r}, page {number}"
+        rows: list[tuple[object, ...]] = []
+        raw: list[object] = []
+        for zone in _objects(reply.content, "zones", what):
+            for device in _objects(zone, "devices", what):
+                rows.append(_usage_row(text(zone.get("zone")), device))
+                raw.append(device)
+        page = UsagePage(number=number, rows=frame(rows, USAGE_PAGE_SCHEMA), raw=raw)
+        return page, flag(reply.content.get("lastPage"))
+
+    def _both_again(
+        self, rate_plan: str, cycle_start: date, number: int
+    ) -> tuple[UsagePage, UsagePage | None, bool | None]:
+        """Read a page and the one before until they differ: one came under a wrong number."""
+        for _ in range(REREADS):
+            before, _ = self._usage_page(rate_plan, cycle_start, number - 1)
+            page, is_last = self._usage_page(rate_plan, cycle_start, number)
+            if before is not None and not _is_repeated(page, before):
+                return before, page, is_last
+        msg = f"usage of rate plan {rate_plan!r}: pages {number - 1} and {number} are the same"
+        raise CarrierProtocolError(msg)
+
+    def _page(self, resource: str, params: Mapping[str, str], number: int) -> JsonReply | None:
+        """Read one page; None where the carrier says that there is no such page."""
+        paging = {"pageSize": self._capabilities.page_size, "pageNumber": number}
+        try:
+            reply = self._http.get(f"{API_ROOT}{resource}", {**params, **paging})
+        except RejectedByCarrierError as error:
+            if error.code == _PAST_END and number > 1:
+                return None
+            raise
+        told = reply.content.get("pageNumber")
+        if isinstance(told, int) and told != number:
+            msg = f"GET {resource}: asked for page {number}, the carrier answered page {told}"
+            raise CarrierProtocolError(msg)
+        return reply
+
+
+def _is_repeated(page: UsagePage | None, before: UsagePage | None) -> bool:
+    if page is None or before is None or not page.rows.height:
+        return False
+    return page.rows.equals(before.rows)
+
+
+def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...]:
+    usage = device.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    return (
+        text(device.get("deviceId")),
+        zone or "",
+        count(usage.get("dataUsage")),
+        sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage"))),
+        sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage"))),
+    )
+
+
+def _wire_time(moment: datetime) -> str:
+    """Write a time as the list call wants it, whole seconds rounded down."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}+00:00"
+
+
+def _objects(content: Mapping[str, Any], key: str, what: str) -> list[dict[str, Any]]:
+    """Return the list of objects under a key."""
+    value = content.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        msg = f"{what}: the answer has no list of objects {key!r}"
+        raise CarrierProtocolError(msg)
+    return value

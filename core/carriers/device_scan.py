@@ -1,0 +1,236 @@
+"""Reads a list that is ordered by modification time and changes while it is read (C2).
+
+The list has numbered pages and no cursor. When a SIM is modified it leaves its place and goes to the
+end, so that every row behind it moves forward by one: a reader who goes forward misses the row that
+slipped onto the page just read. Reading *backward*, from the last page to the first, misses nothing:
+
+    A SIM that is not modified during the scan only ever moves forward, to smaller page numbers. When
+    the reader is about to read page p, it is on page p or before it, or has been read: true for the
+    last page; and if the SIM is not on page p when p is read, it is on p - 1 or before when p - 1 is
+    read. Before page 1 there is no page, so it has been read.
+
+A SIM that *is* modified during the scan is found by listing what was modified since its beginning,
+and so on until such a list fits on one page, which the carrier answers in one piece, or ends as it
+began: a modification would have changed the last page. Where the list ends is found by doubling the
+page number and halving the gap, since no total is told.
+
+A scan that was interrupted after page p may go on with page p - 1, for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import polars as pl
+
+from core.carriers.base import DevicePage, ListScan
+from core.errors import CarrierProtocolError, RetryableCarrierError
+
+ACCOUNT_START = datetime(2004, 1, 1, tzinfo=UTC)
+"""No SIM was modified before: the platform is not older."""
+
+CLOCK_OVERLAP = timedelta(minutes=5)
+"""How far the clocks behind the carrier's API may differ from one another."""
+
+DELTA_OVERLAP = timedelta(seconds=2)
+"""The carrier tells its time in whole seconds; one more for good measure."""
+
+MAX_DELTA_ROUNDS = 10
+REREADS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ListedPage:
+    """One answer: rows, whether it called itself the last, and when it was asked for.
+
+    Attributes
+    ----------
+    is_last
+        None where the carrier did not say.
+    asked_at
+        On the carrier's clock, rather too early than too late.
+    """
+
+    number: int
+    rows: pl.DataFrame
+    raw: Sequence[object]
+    is_last: bool | None
+    asked_at: datetime
+
+    def iccids(self) -> list[str | None]:
+        """ICCIDs in the page's order."""
+        return self.rows["iccid"].to_list()
+
+
+ReadPage = Callable[[datetime, datetime | None, int], ListedPage | None]
+"""Reads a page of what was modified from .. till (None: now); None: there is no such page."""
+
+
+def scan_pages(
+    read_page: ReadPage, scan: ListScan, *, window: timedelta | None, now: datetime
+) -> Iterator[DevicePage]:
+    """List every SIM of the scan at least once; what comes later is newer.
+
+    Parameters
+    ----------
+    window
+        Longest span of modification times per list; None: any.
+    now
+        Aware; the newest window is open-ended, so that an early ``now`` loses nothing.
+
+    Raises
+    ------
+    CarrierProtocolError
+        If a list has more than ``scan.max_pages`` pages, or a page keeps coming under two numbers.
+    RetryableCarrierError
+        If the list changes faster than it can be read.
+    """
+    sweep = _Sweep(read_page, scan.max_pages)
+    started_at: datetime | None = None
+    for since, till in list_windows(scan, window=window, now=now):
+        for page in sweep.pages(since, till):
+            yield _public(page, since)
+        started_at = started_at or sweep.started_at
+    since = (started_at or now) - CLOCK_OVERLAP
+    for _ in range(MAX_DELTA_ROUNDS):
+        n_pages = 0
+        for page in sweep.pages(since, None):
+            n_pages += 1
+            yield _public(page, since)
+        if n_pages <= 1 or sweep.ends_as_it_began():
+            return
+        since = max(since, (sweep.started_at or since) - DELTA_OVERLAP)
+    msg = (
+        f"the carrier's list of devices still changes faster than it can be read after "
+        f"{MAX_DELTA_ROUNDS} rounds: synchronise when fewer devices are being modified"
+    )
+    raise RetryableCarrierError(msg)
+
+
+def list_windows(
+    scan: ListScan, *, window: timedelta | None, now: datetime
+) -> list[tuple[datetime, datetime | None]]:
+    """Split the scan's time into windows, oldest first; neighbours share a second, the last is open."""
+    start = scan.since or ACCOUNT_START
+    edges = [start]
+    for end in (*sorted({b for b in scan.boundaries if start < b < now}), now):
+        while window is not None and end - edges[-1] > window:
+            edges.append(edges[-1] + window)
+        if edges[-1] < end < now:
+            edges.append(end)
+    tills: list[datetime | None] = [edge + timedelta(seconds=1) for edge in edges[1:]]
+    return list(zip(edges, [*tills, None], strict=True))
+
+
+def _public(page: ListedPage, since: datetime) -> DevicePage:
+    return DevicePage(number=page.number, rows=page.rows, raw=page.raw, modified_since=since)
+
+
+class _Sweep:
+    """Reads one list backward; ``started_at`` is when its first page was asked for."""
+
+    def __init__(self, read_page: ReadPage, max_pages: int) -> None:
+        self._read_page = read_page
+        self._max_pages = max_pages
+        self.started_at: datetime | None = None
+        self._look_again: Callable[[], bool] = lambda: True
+
+    def ends_as_it_began(self) -> bool:
+        """Whether the list of the last sweep still has the same last page, rows and all."""
+        return self._look_again()
+
+    def pages(self, since: datetime, till: datetime | None) -> Iterator[ListedPage]:
+        """Yield the list's pages, last page first."""
+
+        def read(number: int) -> ListedPage | None:
+            return self._read_page(since, till, number)
+
+        first = read(1)
+        self.started_at = first.asked_at if first is not None else None
+        if first is None or _is_past_end(first):
+            return
+        if first.is_last:
+            yield first
+            return
+        behind: ListedPage | None = None
+        last_number = self._last_page(read)
+        for number in range(last_number, 0, -1):
+            page = read(number)
+            if number == last_number:
+                self._look_again = partial(_is_same_end, read, page, number)
+            if page is None or not page.rows.height:
+                continue  # the list has become shorter
+            if behind is not None and page.iccids() == behind.iccids():
+                behind, page = _read_both_again(read, number)
+                yield behind
+            yield page
+            behind = page
+
+    def _last_page(self, read: Callable[[int], ListedPage | None]) -> int:
+        """Find the number of the last page; what is found is looked at twice.
+
+        Pages that are added meanwhile hold SIMs modified meanwhile, which are found afterwards.
+        """
+        low = 1
+        for _ in range(REREADS):
+            low = self._search(read, low)
+            confirmation = read(low)
+            if confirmation is None or confirmation.is_last is not False:
+                break
+            after = read(low + 1)
+            if after is None or _is_past_end(after):
+                break
+            low += 1
+        return low
+
+    def _search(self, read: Callable[[int], ListedPage | None], low: int) -> int:
+        """Find the last page from a page that is not past the end."""
+        high: int | None = None
+        while high is None or high - low > 1:
+            if high is None and low >= self._max_pages:
+                msg = (
+                    f"the carrier's list of devices goes on after {self._max_pages:,} pages "
+                    "(max_pages): raise the limit if the account really is that large"
+                )
+                raise CarrierProtocolError(msg)
+            probe = min(low * 2, self._max_pages) if high is None else (low + high) // 2
+            page = read(probe)
+            if page is None or _is_past_end(page):
+                high = probe
+            elif page.is_last:
+                return probe
+            else:
+                low = probe
+        return low
+
+
+def _is_past_end(page: ListedPage) -> bool:
+    return not page.rows.height and page.is_last is not False
+
+
+def _is_same_end(
+    read: Callable[[int], ListedPage | None], seen: ListedPage | None, number: int
+) -> bool:
+    now = read(number)
+    if seen is None or now is None or not now.rows.equals(seen.rows):
+        return False
+    after = read(number + 1) if now.is_last is None else None
+    return now.is_last is not False and (after is None or _is_past_end(after))
+
+
+def _read_both_again(
+    read: Callable[[int], ListedPage | None], number: int
+) -> tuple[ListedPage, ListedPage]:
+    """Read a page and the one behind it until they differ: one of them came under a wrong number."""
+    for _ in range(REREADS):
+        behind, page = read(number + 1), read(number)
+        if behind is not None and page is not None and behind.iccids() != page.iccids():
+            return behind, page
+    msg = (
+        f"the carrier sends the same devices as page {number} and page {number + 1}: "
+        "the list cannot be read completely; run again later or tell the carrier"
+    )
+    raise CarrierProtocolError(msg)

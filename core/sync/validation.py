@@ -1,0 +1,159 @@
+"""What the carrier sent, checked: good rows go on, the others are kept with a reason (C4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from core.carriers.base import DevicePage, UsagePage
+from core.carriers.iccid import iccid_problems
+from core.domain import MAX_COUNT, MAX_USAGE_BYTES
+from core.sync.store import REJECT_SCHEMA
+
+MISSING_VALUE = "missing_value"
+"""Reason: null, empty or blank."""
+
+NOT_A_NUMBER = "not_a_number"
+"""Reason: usage that cannot be read as a whole number."""
+
+OUT_OF_RANGE = "out_of_range"
+"""Reason: usage below 0 or beyond what one SIM can use in a cycle."""
+
+NO_DETAILS = "no_details"
+"""Reason: the activation date could not be read; the SIM counts as active for the whole cycle."""
+
+_DEVICE_COLUMNS = ("iccid", "status", "rate_plan", "communication_plan")
+_USAGE_LIMITS = {
+    "usage_bytes": MAX_USAGE_BYTES,
+    "sms_count": MAX_COUNT,
+    "voice_seconds": MAX_COUNT,
+}
+_PLACE = ("page", "row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checked:
+    """Good rows with the columns of their pages, and ``REJECT_SCHEMA`` for the others.
+
+    Good rows of pages also have ``page_index``: which of the given pages they stood on, from 0.
+    """
+
+    good: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def check_devices(pages: Sequence[DevicePage]) -> Checked:
+    """Check device rows of one or more pages, vectorised; each row has at most one reason.
+
+    Blanks around values are removed. ICCID, status, rate plan and communication plan must be
+    there; an ICCID has 19 or 20 digits, with 20 the last is a right check digit. Duplicates are
+    good: the newest wins at publishing.
+    """
+    rows = _placed(pages).with_columns(
+        pl.col(name).str.strip_chars().replace("", None) for name in _DEVICE_COLUMNS
+    )
+    is_missing = [(pl.col(name).is_null(), name, MISSING_VALUE) for name in _DEVICE_COLUMNS[1:]]
+    rows = rows.with_columns(iccid_problems(rows["iccid"]).alias("iccid_problem"))
+    rows = _with_first_problem(
+        rows,
+        [
+            (pl.col("iccid").is_null(), "iccid", MISSING_VALUE),
+            (pl.col("iccid_problem").is_not_null(), "iccid", pl.col("iccid_problem")),
+            *is_missing,
+        ],
+    )
+    return _split(rows, pages, "devices", _DEVICE_COLUMNS)
+
+
+def check_usage(pages: Sequence[UsagePage]) -> Checked:
+    """Check usage rows of one or more pages, vectorised; each row has at most one reason."""
+    rows = _placed(pages).with_columns(pl.col("iccid").str.strip_chars().replace("", None))
+    problems: list[tuple[pl.Expr, str, str | pl.Expr]] = [
+        (pl.col("iccid").is_null(), "iccid", MISSING_VALUE)
+    ]
+    for name, largest in _USAGE_LIMITS.items():
+        problems.append((pl.col(name).is_null(), name, NOT_A_NUMBER))
+        problems.append((~pl.col(name).is_between(0, largest), name, OUT_OF_RANGE))
+    rows = _with_first_problem(rows, problems)
+    return _split(rows, pages, "usage", ("iccid", "zone", *_USAGE_LIMITS))
+
+
+def check_usage_sums(usage: pl.DataFrame) -> Checked:
+    """Check usage per SIM after its zones were added up; the sums have no page."""
+    rows = usage.with_columns(page=pl.lit(0), row=pl.lit(0))
+    rows = _with_first_problem(
+        rows,
+        [
+            (~pl.col(name).is_between(0, largest), name, OUT_OF_RANGE)
+            for name, largest in _USAGE_LIMITS.items()
+        ],
+    )
+    return _split(rows, (), "usage", ("iccid", *_USAGE_LIMITS))
+
+
+def missing_details(iccid: str, why: str) -> pl.DataFrame:
+    """Return the ``REJECT_SCHEMA`` row of a SIM whose details could not be read."""
+    row = ("devices", 0, 0, "activated_date", iccid, NO_DETAILS, why[:500])
+    return pl.DataFrame([row], schema=REJECT_SCHEMA, orient="row")
+
+
+def _placed(pages: Sequence[DevicePage | UsagePage]) -> pl.DataFrame:
+    """All rows with the page and row where they stood; ``page_index`` counts the given pages."""
+    frames = [
+        page.rows.with_columns(
+            page=pl.lit(page.number, dtype=pl.Int64),
+            row=pl.int_range(1, page.rows.height + 1, dtype=pl.Int64),
+            page_index=pl.lit(index, dtype=pl.Int64),
+        )
+        for index, page in enumerate(pages)
+    ]
+    return pl.concat(frames)
+
+
+def _with_first_problem(
+    rows: pl.DataFrame, problems: Sequence[tuple[pl.Expr, str, str | pl.Expr]]
+) -> pl.DataFrame:
+    """Add ``column``, ``value`` and ``reason`` of each row's first problem, null where it has none."""
+
+    def first(outcomes: Sequence[pl.Expr]) -> pl.Expr:
+        return pl.coalesce(
+            pl.when(is_wrong).then(outcome)
+            for (is_wrong, _, _), outcome in zip(problems, outcomes, strict=True)
+        )
+
+    reasons = [r if isinstance(r, pl.Expr) else pl.lit(r) for _, _, r in problems]
+    return rows.with_columns(
+        column=first([pl.lit(name) for _, name, _ in problems]),
+        value=first([pl.col(name).cast(pl.String) for _, name, _ in problems]),
+        reason=first(reasons),
+    )
+
+
+def _split(
+    rows: pl.DataFrame,
+    pages: Sequence[DevicePage | UsagePage],
+    source: str,
+    columns: Sequence[str],
+) -> Checked:
+    bad = rows.filter(pl.col("reason").is_not_null())
+    good = rows.filter(pl.col("reason").is_null()).select(
+        *columns, *(["page_index"] if pages else [])
+    )
+    if pages:
+        raw = [
+            json.dumps(pages[index].raw[row - 1])
+            for index, row in bad.select("page_index", "row").iter_rows()
+        ]
+    else:
+        raw = [json.dumps(row) for row in bad.select(columns).iter_rows(named=True)]
+    rejects = bad.select(
+        pl.lit(source).alias("source"),
+        *(pl.col(name).cast(pl.Int64) for name in _PLACE),
+        "column",
+        pl.col("value").fill_null(""),
+        "reason",
+    ).with_columns(pl.Series("raw", raw, dtype=pl.String))
+    return Checked(good=good, rejects=rejects)

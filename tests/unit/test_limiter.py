@@ -1,0 +1,103 @@
+"""Politeness towards an account: spacing of calls, one at a time (C3). The clock is the test's own."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.carriers.limiter import AccountLimiter, UnlimitedLimiter, limiter_for
+
+
+class Clock:
+    """Time that passes only when somebody sleeps, and a little less than asked for, as clocks do."""
+
+    def __init__(self, lag: float = 0.0):
+        self.now = 100.0
+        self.lag = lag
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += max(seconds - self.lag, 1e-4)
+
+
+@given(
+    rate=st.floats(0.1, 50),
+    pauses=st.lists(st.floats(0, 3), min_size=1, max_size=30),
+    lag=st.sampled_from([0.0, 0.005]),
+)
+def test_calls_start_at_least_one_interval_apart(rate, pauses, lag):
+    clock = Clock(lag)
+    limiter = AccountLimiter(rate, clock=clock, sleep=clock.sleep)
+    starts = []
+    for pause in pauses:
+        with limiter.slot():
+            starts.append(clock.now)
+        clock.now += pause
+    gaps = [b - a for a, b in itertools.pairwise(starts)]
+    assert all(gap >= 1 / rate - 1e-9 for gap in gaps)
+
+
+def test_the_first_call_does_not_wait():
+    clock = Clock()
+    with AccountLimiter(1, clock=clock, sleep=clock.sleep).slot():
+        assert clock.now == 100.0
+
+
+def test_a_caller_who_came_late_does_not_wait_and_earns_no_burst():
+    clock = Clock()
+    limiter = AccountLimiter(2, clock=clock, sleep=clock.sleep)
+    with limiter.slot():
+        pass
+    clock.now += 60
+    for expected in (160.0, 160.5, 161.0):
+        with limiter.slot():
+            assert clock.now == expected
+
+
+def test_only_one_call_is_in_flight():
+    limiter = AccountLimiter(1e6)
+    entered = threading.Event()
+
+    def second_call():
+        with limiter.slot():
+            entered.set()
+
+    with limiter.slot():
+        thread = threading.Thread(target=second_call)
+        thread.start()
+        assert not entered.wait(timeout=0.05)
+    thread.join(timeout=10)
+    assert entered.is_set()
+
+
+def test_a_failing_call_gives_the_turn_back():
+    limiter = AccountLimiter(1e6)
+    with pytest.raises(RuntimeError), limiter.slot():
+        raise RuntimeError
+    with limiter.slot():
+        pass
+
+
+def test_clients_of_one_account_share_a_limiter():
+    assert limiter_for("account a", 5.0) is limiter_for("account a", 5.0)
+    assert limiter_for("account a", 5.0) is not limiter_for("account b", 5.0)
+
+
+def test_an_account_without_a_limit_lets_calls_overlap():
+    limiter = limiter_for("account a", None)
+    assert isinstance(limiter, UnlimitedLimiter)
+    with limiter.slot(), limiter.slot():
+        pass
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan")])
+def test_a_rate_that_is_not_above_zero_is_refused(rate):
+    with pytest.raises(ValueError, match="above 0"):
+        AccountLimiter(rate)
