@@ -9,13 +9,15 @@ import polars as pl
 
 from core.files.rejects import count_by_reason
 from core.outcome import Outcome
+from core.reports.cell_text import cell_text
 from core.reports.meta import ReportMeta
 from core.reports.remarks import meaning_of, remarks
 from core.reports.summary import gap_percent, savings_percent
 from core.reports.tables import chart_table, units_of
 
 if TYPE_CHECKING:
-    from openpyxl.worksheet.worksheet import Worksheet
+    from openpyxl import Workbook
+    from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 Figure = tuple[str, float | str, str]
 """Label, value and number format of a key figure."""
@@ -65,12 +67,16 @@ def key_figures(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> li
 
 
 def add_summary_sheet(
-    sheet: Worksheet, outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta
+    book: Workbook, outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta
 ) -> None:
-    """Fill the sheet; every text is a text cell, never a formula."""
-    sheet.title = "Summary"
+    """Add the sheet to a write-only workbook; every text is a text cell, never a formula."""
+    sheet = book.create_sheet("Summary")
     for letter, width in {"A": 46, "B": 18, "C": 18}.items():
         sheet.column_dimensions[letter].width = width
+    sheet.sheet_view.showGridLines = False
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
     cells = _Cells(sheet)
     _add_title(cells, meta)
     cells.heading("Key figures" + (f" ({meta.currency})" if meta.currency else ""))
@@ -82,16 +88,12 @@ def add_summary_sheet(
     cells.heading("Remarks")
     for remark in remarks(outcome, meta):
         cells.line([remark])
-    sheet.sheet_view.showGridLines = False
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.fitToHeight = 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
 
 
 class _Cells:
     """Writes a sheet from top to bottom; ``row`` is the next free row."""
 
-    def __init__(self, sheet: Worksheet) -> None:
+    def __init__(self, sheet: WriteOnlyWorksheet) -> None:
         self.sheet = sheet
         self.row = 1
 
@@ -105,35 +107,32 @@ class _Cells:
         color: str = "000000",
     ) -> None:
         """Write one row from column A on; numbers get the format, texts stay texts."""
+        from openpyxl.cell import WriteOnlyCell
         from openpyxl.styles import Alignment, Font
 
-        for place, value in enumerate(values, start=1):
-            cell = self.sheet.cell(self.row, place)
+        cells = []
+        for place, value in enumerate(values):
             if isinstance(value, str):
-                cell.value = printable(value)
+                cell = WriteOnlyCell(self.sheet, cell_text(value))
                 cell.data_type = "s"
             else:
-                cell.value = value
+                cell = WriteOnlyCell(self.sheet, value)
                 cell.number_format = number_format
             cell.font = Font(name=FONT, bold=is_bold, size=size, color=color)
-            if place > 1 and isinstance(value, str):
+            if place and isinstance(value, str):
                 is_sentence = value.endswith(".")
                 cell.alignment = Alignment(
                     horizontal="left" if is_sentence else "right", indent=int(is_sentence)
                 )
+            cells.append(cell)
+        self.sheet.append(cells)
         self.row += 1
 
     def heading(self, text: str) -> None:
         """Leave a row free and write a heading."""
+        self.sheet.append([])
         self.row += 1
         self.line([text], is_bold=True, size=13, color=_HEADING_COLOR)
-
-
-def printable(text: str) -> str:
-    """Text without the characters that a workbook cannot hold."""
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
-    return str(ILLEGAL_CHARACTERS_RE.sub("\ufffd", text))
 
 
 def _money_or(micros: int | None, otherwise: str) -> tuple[float | str, str]:

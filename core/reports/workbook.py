@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from core.files.interrupts import raise_if_interrupted
 from core.outcome import Outcome
+from core.reports.cell_text import cell_texts
 from core.reports.device_sheets import MAX_AUTO_SIMS, DeviceSheets
 from core.reports.meta import ReportMeta
-from core.reports.sheet_rows import (
-    MAX_SHEET_ROWS,
-    LongSheet,
-    column_letters,
-    insert_rows,
-    plain_text,
-)
 from core.reports.summary_sheet import FONT, add_summary_sheet
 from core.reports.tables import assignments_table, groups_table, rejects_table
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
-    from openpyxl.worksheet.worksheet import Worksheet
+    from openpyxl.cell import Cell
+    from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+
+MAX_SHEET_ROWS = 1_048_576
+"""Rows of a worksheet, with its header."""
 
 MAX_REJECT_ROWS = 100_000
 """Rows on the Rejects sheet; ``rejects.csv`` holds all of them."""
@@ -34,6 +30,7 @@ MONEY = "#,##0.00"
 COUNT = "#,##0"
 _WIDEST = 44
 _SAMPLED_ROWS = 500
+_CHUNK_ROWS = 10_000
 _FORMATS = {"percent": '0.00"%"', "usage_mb": "#,##0.000", "date": "yyyy-mm-dd"}
 _HEADER_FILL = "1F3864"
 _TOTAL_FILL = "D9E2F3"
@@ -50,122 +47,129 @@ def write_workbook(
     """Write the report as an Excel workbook.
 
     Sheets Summary, Groups, Assignments (one or more, or a pointer to ``assignments.parquet``) and
-    Rejects.
+    Rejects. Rows go to temporary files of openpyxl first, in the system's folder for them: about
+    1 KB a SIM until the workbook is complete.
 
     Parameters
     ----------
     path
-        File to write; a second file beside it is used on the way.
+        File to write.
     rejects
         Columns of :data:`core.files.rejects.REJECT_SCHEMA`.
     max_sheet_rows
         Rows per sheet with the header, at least 2.
     """
-    try:
-        _write(path, outcome, rejects, meta, max_sheet_rows)
-    except Exception as error:
-        raise_if_interrupted(error)
-        raise
-
-
-def _write(
-    path: Path, outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta, max_sheet_rows: int
-) -> None:
     from openpyxl import Workbook
 
-    book = Workbook()
-    summary_sheet = book.active
-    add_summary_sheet(summary_sheet, outcome, rejects, meta)
+    book = Workbook(write_only=True)
+    add_summary_sheet(book, outcome, rejects, meta)
     _add_groups(book, outcome)
-    long_sheets = _add_assignments(book, outcome, meta, max_sheet_rows)
+    _add_assignments(book, outcome, meta, max_sheet_rows)
     shown_rejects = rejects_table(rejects, meta.listed).head(
         min(MAX_REJECT_ROWS, max_sheet_rows - 1)
     )
-    long_sheets.append(_add_long_sheet(book, "Rejects", shown_rejects))
-    unfinished = path.with_name(f"{path.name}.head")
-    try:
-        book.save(unfinished)
-        insert_rows(unfinished, path, long_sheets)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    _add_table(book, "Rejects", shown_rejects)
+    book.save(path)
 
 
 def _add_groups(book: Workbook, outcome: Outcome) -> None:
     from openpyxl.styles import Font, PatternFill
 
     table = groups_table(outcome)
-    sheet = book.create_sheet("Groups")
-    _add_head(sheet, table)
-    for row in table.with_columns(plain_text(pl.col(pl.String))).iter_rows():
-        sheet.append(row)
-    for place, name in enumerate(table.columns, start=1):
-        for cell_row in range(2, table.height + 2):
-            cell = sheet.cell(cell_row, place)
-            if isinstance(cell.value, str):
-                cell.data_type = "s"  # never a formula
-            cell.number_format = number_format(name, table.schema[name])
-        total = sheet.cell(table.height + 1, place)
-        total.font = Font(name=FONT, bold=True)
-        total.fill = PatternFill("solid", fgColor=_TOTAL_FILL)
-    sheet.auto_filter.ref = f"A1:{column_letters(table.width - 1)}{len(outcome.groups) + 1}"
+    sheet = _new_sheet(book, "Groups", table, filtered_rows=len(outcome.groups))
+    _append_rows(sheet, table.head(-1), _column_cells(sheet, table))
+    totals = _column_cells(sheet, table)
+    for cell in totals:
+        cell.font = Font(name=FONT, bold=True)
+        cell.fill = PatternFill("solid", fgColor=_TOTAL_FILL)
+    _append_rows(sheet, table.tail(1), totals)
 
 
 def _add_assignments(
     book: Workbook, outcome: Outcome, meta: ReportMeta, max_sheet_rows: int
-) -> list[LongSheet]:
+) -> None:
     if meta.device_sheets is DeviceSheets.NONE:
-        return []
+        return
     if meta.device_sheets is DeviceSheets.AUTO and outcome.devices > MAX_AUTO_SIMS:
         sheet = book.create_sheet("Assignments")
         sheet.append([f"{outcome.devices:,} SIMs are more than this workbook lists by itself."])
         sheet.append(["Every SIM is in the file assignments.parquet beside this workbook."])
         sheet.append(["The option --device-sheets all lists them here nevertheless."])
-        return []
+        return
     table = assignments_table(outcome, meta)
-    sheets = []
     for number, start in enumerate(range(0, max(table.height, 1), max_sheet_rows - 1), start=1):
         title = "Assignments" if number == 1 else f"Assignments {number}"
-        sheets.append(_add_long_sheet(book, title, table.slice(start, max_sheet_rows - 1)))
-    return sheets
+        _add_table(book, title, table.slice(start, max_sheet_rows - 1))
 
 
-def _add_long_sheet(book: Workbook, title: str, table: pl.DataFrame) -> LongSheet:
-    """Add a sheet with its header, and remember the rows that go below it."""
-    from openpyxl.cell import Cell
+def _add_table(book: Workbook, title: str, table: pl.DataFrame) -> None:
+    sheet = _new_sheet(book, title, table, filtered_rows=table.height)
+    _append_rows(sheet, table, _column_cells(sheet, table))
+
+
+def _new_sheet(
+    book: Workbook, title: str, table: pl.DataFrame, *, filtered_rows: int
+) -> WriteOnlyWorksheet:
+    """Add a sheet with a header row that stays in sight, and columns as wide as their contents.
+
+    What applies to the whole sheet is set here, since openpyxl writes it before the first row.
+    """
+    from openpyxl.utils import get_column_letter
 
     sheet = book.create_sheet(title)
-    _add_head(sheet, table)
-    sheet.auto_filter.ref = f"A1:{column_letters(table.width - 1)}{table.height + 1}"
-    style_ids = []
-    for name, dtype in table.schema.items():
-        pattern = Cell(sheet)
-        pattern.number_format = number_format(name, dtype)
-        style_ids.append(pattern.style_id)
-    return LongSheet(number=len(book.sheetnames), rows=table, style_ids=style_ids)
+    sheet.freeze_panes = "B2"
+    sheet.auto_filter.ref = f"A1:{get_column_letter(table.width)}{filtered_rows + 1}"
+    sheet.print_title_rows = "1:1"
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToHeight = 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    sheet.row_dimensions[1].height = 32
+    for place, width in enumerate(_widths(table), start=1):
+        sheet.column_dimensions[get_column_letter(place)].width = width
+    sheet.append(_header_cells(sheet, table))
+    return sheet
 
 
-def _add_head(sheet: Worksheet, table: pl.DataFrame) -> None:
-    """Header row that stays in sight, and columns as wide as their contents."""
+def _header_cells(sheet: WriteOnlyWorksheet, table: pl.DataFrame) -> list[Cell]:
+    from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Font, PatternFill
 
-    sheet.append([heading(name) for name in table.columns])
-    sheet.freeze_panes = "B2"
-    for cell, dtype in zip(sheet[1], table.dtypes, strict=True):
+    cells = []
+    for name, dtype in table.schema.items():
+        cell = WriteOnlyCell(sheet, heading(name))
         cell.font = Font(name=FONT, bold=True, color="FFFFFF")
         cell.fill = PatternFill("solid", fgColor=_HEADER_FILL)
         cell.alignment = Alignment(
             wrap_text=True, vertical="center", horizontal="right" if dtype.is_numeric() else "left"
         )
-    sheet.row_dimensions[1].height = 32
-    sheet.print_title_rows = "1:1"
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.fitToHeight = 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    for place, width in enumerate(_widths(table)):
-        sheet.column_dimensions[column_letters(place)].width = width
+        cells.append(cell)
+    return cells
 
 
-def _widths(table: pl.DataFrame) -> Sequence[float]:
+def _column_cells(sheet: WriteOnlyWorksheet, table: pl.DataFrame) -> list[Cell]:
+    """One empty cell per column, with the column's format."""
+    from openpyxl.cell import WriteOnlyCell
+
+    cells = []
+    for name, dtype in table.schema.items():
+        cell = WriteOnlyCell(sheet)
+        cell.number_format = number_format(name, dtype)
+        cells.append(cell)
+    return cells
+
+
+def _append_rows(sheet: WriteOnlyWorksheet, rows: pl.DataFrame, cells: list[Cell]) -> None:
+    """Write rows with the same cells again and again: openpyxl writes each row at once."""
+    for chunk in rows.iter_slices(_CHUNK_ROWS):
+        for row in chunk.with_columns(cell_texts(pl.col(pl.String))).iter_rows():
+            for cell, value in zip(cells, row, strict=True):
+                cell.value = value
+                if isinstance(value, str):
+                    cell.data_type = "s"  # never a formula or an error
+            sheet.append(cells)
+
+
+def _widths(table: pl.DataFrame) -> list[float]:
     sample = pl.concat([table.head(_SAMPLED_ROWS), table.tail(1)])
     widths = []
     for name, dtype in table.schema.items():

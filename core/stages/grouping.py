@@ -15,6 +15,7 @@ from core.domain import CommunicationPlan, RatePlan
 from core.errors import DataError, InvalidRatePlansError
 from core.fleet import FLEET_SCHEMA
 from core.grouping import Grouping, group_fleet, groupable, invalid_rate_plans, split_eligible
+from core.stages.accuracy import check_accuracy
 from core.stages.session import SessionContext
 from core.storage.catalogue import load_communication_plans, load_rate_plans
 from core.storage.devices import load_devices
@@ -38,6 +39,8 @@ class GroupingSummary:
         Every synchronised SIM: optimised, fixed and listed ones.
     listed
         SIMs that are not optimised, with their reason in the snapshot (E1).
+    accuracy_percent
+        SIMs at hand over SIMs at the carrier (G3); None before the first sync.
     skipped_groups
         Groups with more plans than allowed (V3).
     """
@@ -46,6 +49,7 @@ class GroupingSummary:
     groups: int
     units: int
     listed: int
+    accuracy_percent: float | None
     skipped_groups: tuple[str, ...]
 
 
@@ -67,6 +71,7 @@ def group_session(
     rate_plans = load_rate_plans(engine, context.provider.id)
     communication_plans = load_communication_plans(engine, context.provider.id)
     _require_something(devices, rate_plans, communication_plans)
+    accuracy = check_accuracy(engine, context.provider.id, devices.height)
     fleet, listed, catalogue = select_fleet(context, devices, rate_plans, communication_plans)
     if fleet.is_empty():
         msg = (
@@ -95,6 +100,7 @@ def group_session(
         groups=len(grouping.groups),
         units=len(grouping.unit_ids),
         listed=listed.height,
+        accuracy_percent=accuracy,
         skipped_groups=skipped,
     )
 

@@ -1,4 +1,4 @@
-"""Many rows at once, between Polars frames and tables.
+"""Many rows at once, between Polars frames and tables (D3).
 
 This module owns the seam between the repositories and the fast paths of one database. Column names
 of a frame are those of the table. Rows go in slices, without an object per row:
