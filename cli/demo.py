@@ -139,6 +139,7 @@ def _register(engine: sa.Engine, base_url: str, page_size: int) -> int:
         credential_ref="env:CARRIER_OPT_DEMO_CREDENTIALS",
         time_zone="UTC",
         page_size=page_size,
+        requests_per_second=None,
     )
     import_providers(engine, [settings], now=now, author=author)
     provider = find_provider(engine, DEMO_PROVIDER)

@@ -52,8 +52,11 @@ def add_command(
     currency: Annotated[str, typer.Option(help="Currency of the account.")] = "USD",
     page_size: Annotated[int, typer.Option(help="Rows per page of the carrier's lists.")] = 50,
     requests_per_second: Annotated[
-        float | None, typer.Option(help="Calls the account is granted; none: unthrottled.")
-    ] = None,
+        float, typer.Option(help="Calls that the carrier grants the account.")
+    ] = 1.0,
+    unthrottled: Annotated[
+        bool, typer.Option("--unthrottled", help="No limit of calls; only for simulators.")
+    ] = False,
     database: Database = None,
 ) -> None:
     """Add a service provider."""
@@ -77,7 +80,7 @@ def add_command(
         mb_bytes=mb_bytes,
         currency=currency,
         page_size=page_size,
-        requests_per_second=requests_per_second,
+        requests_per_second=None if unthrottled else requests_per_second,
     )
     with open_current(database) as engine:
         provider = add_provider(engine, settings, now=utc_now(), author=acting_user())

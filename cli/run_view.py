@@ -108,7 +108,7 @@ def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Pat
     lines = [
         (
             f"session {result['session_id']} {result['state']}: "
-            f"{summary['plan_changes']:,} plan changes save {summary['savings_percent']} %"
+            f"{summary['plan_changes']:,} plan changes save {summary['savings_percent']:.2f} %"
         ),
         (
             f"not optimised: {listed:,} SIMs listed, {rejected:,} rows rejected, "

@@ -23,6 +23,10 @@ OPTIONAL = (
 """Columns that it may have; an empty cell takes the default of `providers add`."""
 
 
+UNTHROTTLED = "unthrottled"
+"""Instead of a number in ``requests_per_second``: an account without a limit, as simulators have."""
+
+
 def read_providers(path: Path) -> tuple[list[ProviderSettings], tuple[str, ...]]:
     """Read a providers file.
 
@@ -104,6 +108,10 @@ def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
     return convert
 
 
+def _rate(text: str) -> float | None:
+    return None if text == UNTHROTTLED else float(text)
+
+
 _CONVERTED: dict[str, tuple[str, Callable[[str], Any]]] = {
     "start_hour": ("start_hour", int),
     "billable_statuses": ("billable_statuses", split_statuses),
@@ -114,6 +122,6 @@ _CONVERTED: dict[str, tuple[str, Callable[[str], Any]]] = {
     "mb_bytes": ("mb_bytes", int),
     "currency": ("currency", str),
     "page_size": ("page_size", int),
-    "requests_per_second": ("requests_per_second", float),
+    "requests_per_second": ("requests_per_second", _rate),
 }
 """Optional column to field of ProviderSettings and how its text is read."""

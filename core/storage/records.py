@@ -22,6 +22,9 @@ from core.storage.legacy_ids import INTEGRATION_ID
 MAX_NAME_LENGTH = 128
 MAX_URL_LENGTH = 512
 
+POLITE_REQUESTS_PER_SECOND = 1.0
+"""What every carrier account is granted, as far as is known; many have 5 (C3)."""
+
 _CREDENTIAL_REF = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 
 
@@ -50,7 +53,8 @@ class ProviderSettings:
     page_size
         Rows per page of the carrier's lists, 1-1000 (C2).
     requests_per_second
-        Calls that the account is granted, above 0; None for an unthrottled account (C3).
+        Calls that the account is granted, above 0; None for an unthrottled account, which only
+        simulators have (C3).
 
     Raises
     ------
@@ -75,7 +79,7 @@ class ProviderSettings:
     mb_bytes: int = 1024 * 1024
     currency: str = "USD"
     page_size: int = 50
-    requests_per_second: float | None = None
+    requests_per_second: float | None = POLITE_REQUESTS_PER_SECOND
 
     def __post_init__(self) -> None:
         for option, text in (("name", self.name), ("tenant", self.tenant)):

@@ -138,7 +138,7 @@ def test_a_provider_is_added_and_listed(ready):
     (shown,) = json.loads(ready.out)
     assert shown["name"] == "Acme"
     assert shown["credential_ref"] == "env:ACME"
-    assert shown["requests_per_second"] is None
+    assert shown["requests_per_second"] == 1.0
     assert [event.source for event in ready.stored(audit.load_events)] == ["cli", "cli"]
 
 
@@ -156,6 +156,8 @@ def test_every_option_of_a_provider_is_stored(ready):
     assert (other.pool_scope.value, other.pooling_enabled) == ("pool_group", False)
     assert (other.mb_bytes, other.currency, other.page_size) == (1_000_000, "CAD", 500)
     assert other.requests_per_second == 2.5
+    assert ready(*(part if part != "Acme" else "Third" for part in ADD), "--unthrottled") == 0
+    assert ready.stored(list_providers)[2].requests_per_second is None
 
 
 def test_a_provider_that_is_there_is_refused(ready):
