@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from core.files.interrupts import raise_if_interrupted
 from core.outcome import Outcome
 from core.reports.cell_text import cell_texts
 from core.reports.device_sheets import MAX_AUTO_SIMS, DeviceSheets
@@ -47,8 +50,8 @@ def write_workbook(
     """Write the report as an Excel workbook.
 
     Sheets Summary, Groups, Assignments (one or more, or a pointer to ``assignments.parquet``) and
-    Rejects. Rows go to temporary files of openpyxl first, in the system's folder for them: about
-    1 KB a SIM until the workbook is complete.
+    Rejects. openpyxl keeps the rows in temporary files until the workbook is complete, about 1 KB a
+    SIM in the system's folder for such files; after a failure they go when the program ends.
 
     Parameters
     ----------
@@ -59,17 +62,36 @@ def write_workbook(
     max_sheet_rows
         Rows per sheet with the header, at least 2.
     """
+    try:
+        with _new_book() as book:
+            add_summary_sheet(book, outcome, rejects, meta)
+            _add_groups(book, outcome)
+            _add_assignments(book, outcome, meta, max_sheet_rows)
+            shown_rejects = rejects_table(rejects, meta.listed).head(
+                min(MAX_REJECT_ROWS, max_sheet_rows - 1)
+            )
+            _add_table(book, "Rejects", shown_rejects)
+            book.save(path)
+    except Exception as error:
+        raise_if_interrupted(error)
+        raise
+
+
+@contextmanager
+def _new_book() -> Iterator[Workbook]:
+    """Workbook that streams its rows; after a failure, its sheets are closed in their order.
+
+    Left to the garbage collector, half-written sheets print errors about closed files.
+    """
     from openpyxl import Workbook
 
     book = Workbook(write_only=True)
-    add_summary_sheet(book, outcome, rejects, meta)
-    _add_groups(book, outcome)
-    _add_assignments(book, outcome, meta, max_sheet_rows)
-    shown_rejects = rejects_table(rejects, meta.listed).head(
-        min(MAX_REJECT_ROWS, max_sheet_rows - 1)
-    )
-    _add_table(book, "Rejects", shown_rejects)
-    book.save(path)
+    try:
+        yield book
+    finally:
+        for sheet in book.worksheets:
+            if not sheet.closed:
+                sheet.close()
 
 
 def _add_groups(book: Workbook, outcome: Outcome) -> None:
