@@ -23,6 +23,8 @@ from core.outcome import (
     GroupOutcome,
     Outcome,
     UnitOutcome,
+    gather,
+    total,
 )
 from core.problem import Problem
 
@@ -128,22 +130,8 @@ def assemble(
     units = tuple(
         _unit_outcome(results[unit], tuple(groups[unit].values())) for unit in grouping.unit_ids
     )
-    bounds = [unit.lower_bound_micros for unit in units]
-    legacy_costs = [unit.legacy_best_cost_micros for unit in units]
-    return Outcome(
-        assignments=everything,
-        groups=tuple(groups[group.unit_id][group.group_id] for group in grouping.groups),
-        units=units,
-        devices=everything.height,
-        unpriced=unpriced.height,
-        baseline=_total(unit.baseline for unit in units),
-        optimized=_total(unit.optimized for unit in units),
-        lower_bound_micros=_sum_or_none(bounds),
-        legacy_best_cost_micros=_sum_or_none(legacy_costs),
-        plan_changes=sum(
-            group.plan_changes for found in groups.values() for group in found.values()
-        ),
-    )
+    ordered = [groups[group.unit_id][group.group_id] for group in grouping.groups]
+    return gather(everything, ordered, units)
 
 
 def _costs(prefix: str, bills: Sequence[Bill], charge_type: ChargeType) -> list[pl.Series]:
@@ -219,8 +207,8 @@ def _unit_outcome(result: Result, groups: Sequence[GroupOutcome]) -> UnitOutcome
         devices=sum(group.devices for group in groups),
         status=result.status,
         strategy=result.strategy,
-        baseline=_total(group.baseline for group in groups),
-        optimized=_total(group.optimized for group in groups),
+        baseline=total(group.baseline for group in groups),
+        optimized=total(group.optimized for group in groups),
         lower_bound_micros=result.lower_bound_micros,
         legacy_best_cost_micros=result.legacy_best_cost_micros,
     )
@@ -232,17 +220,3 @@ def _cost(sums: Mapping[str, int], prefix: str) -> Cost:
         rate_micros=sums[f"{prefix}_rate_micros"],
         overage_micros=sums[f"{prefix}_overage_micros"],
     )
-
-
-def _total(costs: Iterable[Cost]) -> Cost:
-    costs = tuple(costs)
-    return Cost(
-        objective_micros=sum(cost.objective_micros for cost in costs),
-        rate_micros=sum(cost.rate_micros for cost in costs),
-        overage_micros=sum(cost.overage_micros for cost in costs),
-    )
-
-
-def _sum_or_none(values: Sequence[int | None]) -> int | None:
-    present = [value for value in values if value is not None]
-    return sum(present) if len(present) == len(values) else None

@@ -6,6 +6,7 @@ it. SIM costs add up to groups, groups to units, units to totals, exactly (B10).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -44,6 +45,10 @@ REASON_TOO_MANY_PLANS = "too_many_rate_plans"
 """The SIM's group has more plans than allowed and was skipped (V3)."""
 REASON_UNPRICED = "unpriced"
 """The SIM's plan is not in the catalogue (B9)."""
+
+
+SKIPPED = "skipped"
+"""Status of a group that keeps its plans because it has too many of them (V3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +134,53 @@ class Outcome:
     def savings_micros(self) -> int:
         """Baseline less optimised objective."""
         return self.baseline.objective_micros - self.optimized.objective_micros
+
+
+def gather(
+    assignments: pl.DataFrame, groups: Sequence[GroupOutcome], units: Sequence[UnitOutcome]
+) -> Outcome:
+    """Add up an outcome from its parts.
+
+    Parameters
+    ----------
+    assignments
+        Every SIM, columns of ``ASSIGNMENT_SCHEMA``, sorted by ICCID.
+    groups, units
+        All of them, in the order of their ids.
+
+    Returns
+    -------
+    Outcome
+        Without a bound or a legacy cost where a unit has none, and where there is nothing that
+        they could be about: no unit, or only skipped groups (V3).
+    """
+    is_optimised = any(group.status != SKIPPED for group in groups)
+    bounds = [unit.lower_bound_micros for unit in units]
+    legacy_costs = [unit.legacy_best_cost_micros for unit in units]
+    return Outcome(
+        assignments=assignments,
+        groups=tuple(groups),
+        units=tuple(units),
+        devices=assignments.height,
+        unpriced=int((assignments["reason"] == REASON_UNPRICED).sum()),
+        baseline=total(unit.baseline for unit in units),
+        optimized=total(unit.optimized for unit in units),
+        lower_bound_micros=_sum_or_none(bounds) if is_optimised else None,
+        legacy_best_cost_micros=_sum_or_none(legacy_costs) if is_optimised else None,
+        plan_changes=sum(group.plan_changes for group in groups),
+    )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Add up bills."""
+    parts = tuple(costs)
+    return Cost(
+        objective_micros=sum(part.objective_micros for part in parts),
+        rate_micros=sum(part.rate_micros for part in parts),
+        overage_micros=sum(part.overage_micros for part in parts),
+    )
+
+
+def _sum_or_none(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

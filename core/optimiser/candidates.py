@@ -68,13 +68,18 @@ def separable(problem: Problem) -> tuple[Candidate, Legacy]:
     return _candidate(problem, strategy, assignment), Legacy(candidate=candidate, walks=())
 
 
-def best_single_plan(problem: Problem) -> Candidate | None:
+def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidate | None:
     """All SIMs of the groups that are not fixed on the one plan that is cheapest; ties as O7.
+
+    Parameters
+    ----------
+    must_change
+        Leave out a plan that all these SIMs have already.
 
     Returns
     -------
     Candidate or None
-        None where the groups' lists have no plan in common.
+        None where the groups' lists have no such plan in common.
     """
     lists = [
         set(group.eligible)
@@ -91,7 +96,8 @@ def best_single_plan(problem: Problem) -> Candidate | None:
         )
         for plan in plans
     )
-    return min(candidates, key=Candidate.rank, default=None)
+    wanted = (one for one in candidates if one.changes or not must_change)
+    return min(wanted, key=Candidate.rank, default=None)
 
 
 def legacy(problem: Problem, params: SolveParams) -> Legacy:

@@ -15,8 +15,6 @@ and comes without a bound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from core.domain import SolveStatus
 from core.optimiser import candidates
 from core.optimiser.candidates import Candidate
@@ -36,23 +34,31 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     Returns
     -------
     Result
-        ``OPTIMAL`` where the unit is separable (:func:`core.optimiser.individual.is_separable`),
-        else ``FEASIBLE``.
+        The cheapest candidate; ties by fewer changes, then name (O7). With
+        ``skip_lower_cost_check`` the cheapest one that changes something. ``OPTIMAL`` where the
+        unit is separable (:func:`core.optimiser.individual.is_separable`) and none of its groups
+        was skipped (V3), else ``FEASIBLE``.
     """
     current = candidates.current_assignment(problem)
     is_exact = is_separable(problem)
     if is_exact:
-        winner, legacy = candidates.separable(problem)
+        optimum, legacy = candidates.separable(problem)
+        found = [optimum]
     else:
         legacy = candidates.legacy(problem, params)
         # A certified candidate, with its lower bound, joins these.
-        found = [legacy.candidate, candidates.best_single_plan(problem)]
-        winner = _winner(found, current, params)
+        found = [*_some(legacy.candidate, candidates.best_single_plan(problem)), current]
+    if params.skip_lower_cost_check:
+        single = candidates.best_single_plan(problem, must_change=True)
+        changed = [one for one in [*found, *_some(legacy.candidate, single)] if one.changes]
+        found = changed or [current]
+    winner = min(found, key=Candidate.rank)
     if not free_sims(problem).any():
         winner = current
+    is_proven = is_exact and free_sims(problem).all() and winner.cost_micros == optimum.cost_micros
     return Result(
         unit_id=problem.unit_id,
-        status=SolveStatus.OPTIMAL if is_exact else SolveStatus.FEASIBLE,
+        status=SolveStatus.OPTIMAL if is_proven else SolveStatus.FEASIBLE,
         assignment=winner.assignment,
         cost_micros=winner.cost_micros,
         baseline_cost_micros=current.cost_micros,
@@ -64,11 +70,6 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     )
 
 
-def _winner(
-    found: Sequence[Candidate | None], current: Candidate, params: SolveParams
-) -> Candidate:
-    """Cheapest candidate; ties by fewer changes, then name (O7)."""
-    feasible = [candidate for candidate in found if candidate is not None]
-    if not params.skip_lower_cost_check or not feasible:
-        feasible.append(current)
-    return min(feasible, key=Candidate.rank)
+def _some(*candidates: Candidate | None) -> list[Candidate]:
+    """Those that there are."""
+    return [candidate for candidate in candidates if candidate is not None]

@@ -6,7 +6,7 @@ that a report can be made again, and a run that another process began can be fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from core.outcome import (
     GroupOutcome,
     Outcome,
     UnitOutcome,
+    gather,
 )
 from core.storage.bulk import in_lists, read_frame
 from core.storage.engine import reading
@@ -83,18 +84,7 @@ def load_outcome(engine: sa.Engine, instance_id: int) -> Outcome:
             f"first {unfinished[0]}"
         )
         raise StorageError(msg)
-    return Outcome(
-        assignments=assignments,
-        groups=groups,
-        units=units,
-        devices=assignments.height,
-        unpriced=int((assignments["reason"] == REASON_UNPRICED).sum()),
-        baseline=_total(unit.baseline for unit in units),
-        optimized=_total(unit.optimized for unit in units),
-        lower_bound_micros=_sum_or_none([unit.lower_bound_micros for unit in units]),
-        legacy_best_cost_micros=_sum_or_none([unit.legacy_best_cost_micros for unit in units]),
-        plan_changes=sum(group.plan_changes for group in groups),
-    )
+    return gather(assignments, groups, units)
 
 
 def _read_assignments(connection: sa.Connection, instance: Instance) -> pl.DataFrame:
@@ -289,17 +279,3 @@ def _cost(row: sa.RowMapping, prefix: str) -> Cost:
         rate_micros=row[f"{prefix}RateCostMicros"],
         overage_micros=row[f"{prefix}OverageCostMicros"],
     )
-
-
-def _total(costs: Iterable[Cost]) -> Cost:
-    parts = list(costs)
-    return Cost(
-        objective_micros=sum(part.objective_micros for part in parts),
-        rate_micros=sum(part.rate_micros for part in parts),
-        overage_micros=sum(part.overage_micros for part in parts),
-    )
-
-
-def _sum_or_none(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -195,9 +195,21 @@ def test_a_fixed_group_keeps_its_plans_and_shares_its_pools():
 def test_a_unit_of_fixed_groups_is_constant():
     problem = make_problem(POOLED, [30, 10], [1, 0], [group([0, 1], is_fixed=True)])
     result = solve(problem, SolveParams(skip_lower_cost_check=True))
-    assert result.status is SolveStatus.OPTIMAL
+    assert result.status is SolveStatus.FEASIBLE  # with its plans unlocked it may be cheaper
     assert result.strategy is Strategy.CURRENT_ASSIGNMENT
     assert result.cost_micros == result.baseline_cost_micros == result.legacy_best_cost_micros
+
+
+@pytest.mark.parametrize("is_pooled", [True, False])
+def test_skip_lower_cost_check_changes_something_although_nothing_is_saved(is_pooled):
+    """All SIMs have the cheapest plan already; the other costs more and is taken nevertheless."""
+    plans = [plan("A", 10, 50, is_pooled=is_pooled), plan("B", 20, 60, is_pooled=is_pooled)]
+    problem = make_problem(plans, [30, 10], [0, 0], [group([0, 1], [(0, 1), (1,)])])
+    assert solve(problem, SolveParams()).assignment.tolist() == [0, 0]
+    result = solve(problem, SolveParams(skip_lower_cost_check=True))
+    assert result.assignment.tolist() != [0, 0]
+    assert result.status is SolveStatus.FEASIBLE
+    assert result.cost_micros > result.baseline_cost_micros
 
 
 def test_sims_without_a_choice_are_an_optimum():
