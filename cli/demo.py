@@ -59,7 +59,7 @@ def demo(
         engine, provider_id = stack.enter_context(
             _demo_account(out, devices=devices, seed=seed, page_size=page_size)
         )
-        with narrate(engine):
+        with narrate(engine, provider_id):
             wait_for_prefect()
             result = run_flow(engine, service_provider_id=provider_id)
     for file in Path(result["report_dir"]).iterdir():

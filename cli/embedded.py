@@ -7,10 +7,11 @@ services of their own.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -51,6 +52,25 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
             msg = f"another run works in {folder}: wait for it, stop it, or choose another --out"
             raise InputError(msg) from error
         yield
+
+
+@contextmanager
+def free_home(state: Path) -> Iterator[Path]:
+    """Hold a folder for a Prefect database that no other run of this machine uses.
+
+    The same few folders serve one run after the other, since a new database takes longer to start.
+    """
+    for number in itertools.count(1):
+        home = state / f"prefect-{number}"
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(exclusive_folder(home))
+            except InputError:
+                if not home.is_dir():
+                    raise
+                continue
+            yield home
+            return
 
 
 @contextmanager

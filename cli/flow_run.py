@@ -15,6 +15,8 @@ from core.errors import CarrierOptError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+LOG = logging.getLogger("flows.run")
+
 STATE = ".state"
 """Folder inside the output folder for what is no result: Prefect's database and logs."""
 
@@ -33,9 +35,16 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
         result = optimize_service_provider(**parameters)
     except KeyboardInterrupt:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
-        _cancel_what_is_left(engine)
+        _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
         sys.stderr.write("interrupted: no session of this run is left open\n")
         raise
+    except CarrierOptError:
+        raise
+    except Exception as error:
+        _cancel_what_is_left(engine, f"The run broke off: {type(error).__name__}.")
+        LOG.exception("the run broke off")
+        msg = f"the run broke off: {type(error).__name__}: {error} (details in the log file)"
+        raise CarrierOptError(msg) from error
     if not isinstance(result, dict):
         msg = f"the run did not start: {result.message}"
         raise CarrierOptError(msg)
@@ -60,7 +69,7 @@ def log_to(path: Path) -> None:
         logger.propagate = False
 
 
-def _cancel_what_is_left(engine: sa.Engine) -> None:
+def _cancel_what_is_left(engine: sa.Engine, reason: str) -> None:
     from core.sessions.lifecycle import Author, cancel
     from core.storage.engine import reading
     from core.storage.sessions import list_sessions
@@ -72,6 +81,6 @@ def _cancel_what_is_left(engine: sa.Engine) -> None:
             engine,
             session.session_id,
             now=datetime.now(tz=UTC),
-            reason="The run was interrupted by Ctrl-C.",
+            reason=reason,
             cancelled_by=Author(actor="command line"),
         )

@@ -6,9 +6,13 @@ Exit codes: 0 finished (also with rejects), 2 wrong arguments or nothing usable,
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from cli import db, periods, plans, providers, sessions
 from cli.demo import demo
@@ -17,7 +21,22 @@ from cli.run import run
 from cli.simulate import simulate_carrier
 from core.errors import CarrierOptError, InputError
 
+_INTERRUPTED = "carrier-opt: interrupted\n"
+
+
+class _Commands(TyperGroup):
+    """The commands; typer alone would end at Ctrl-C without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            sys.stderr.write(_INTERRUPTED)
+            raise typer.Exit(130) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="carrier-opt",
     help="Finds the cheapest assignment of SIMs to carrier rate plans, and reports it.",
     no_args_is_help=True,
@@ -38,14 +57,31 @@ app.add_typer(db.app, name="db")
 
 def main() -> None:
     """Run the command line; the entry point of ``carrier-opt``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except CarrierOptError as error:
         sys.stderr.write(f"carrier-opt: {error}\n")
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        sys.stderr.write("carrier-opt: interrupted\n")
+        sys.stderr.write(_INTERRUPTED)
         sys.exit(130)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # else nobody reads any more
+            sys.stderr.write(f"carrier-opt: reading or writing failed: {error}\n")
+        _discard_stdout()
+        sys.exit(1)
+
+
+def _discard_stdout() -> None:
+    """Lead stdout nowhere: the interpreter writes what is left there when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,14 +44,25 @@ class FilePortal(StrEnum):
     MOBILITY = "mobility"
 
 
+def _path(text: str) -> Path:
+    """Read a path; an empty text, which Path takes for the current folder, is refused."""
+    if not text.strip():
+        raise typer.BadParameter("the name is empty: is a variable of the shell not set?")
+    return Path(text)
+
+
+def _path_option(help_text: str) -> Any:
+    return typer.Option(help=help_text, parser=_path, metavar="<path>")
+
+
 def optimize(
     *,
-    devices: Annotated[Path, typer.Option(help="Devices: CSV, Parquet or xlsx.")],
-    rate_plans: Annotated[Path, typer.Option(help="Rate plans: CSV, Parquet or xlsx.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    devices: Annotated[Path, _path_option("Devices: CSV, Parquet or xlsx.")],
+    rate_plans: Annotated[Path, _path_option("Rate plans: CSV, Parquet or xlsx.")],
+    out: Annotated[Path, _path_option("Folder for the results; made if missing.")],
     communication_plans: Annotated[
         Path | None,
-        typer.Option(help="Rate plans per communication plan; without it all for every SIM."),
+        _path_option("Rate plans per communication plan; without it all for every SIM."),
     ] = None,
     taxes: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
     constraints: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
@@ -130,14 +141,17 @@ def optimize(
         show_files,
         show_input_problems,
         show_summary,
+        show_warnings,
+        skipped_warnings,
         strict_message,
     )
     from core.files.inputs import read_inputs
+    from core.files.warnings import combine_warnings
     from core.optimiser.result import SolveParams
     from core.reports.meta import ReportMeta
     from core.reports.results import check_out_dir, write_results
 
-    check_out_dir(out)
+    check_out_dir(out, filter(None, [devices, rate_plans, communication_plans]))
     with progress_bar("reading"):
         inputs = read_inputs(
             devices, rate_plans, communication_plans, cycle=policy.cycle, mb_bytes=mb_bytes
@@ -149,6 +163,8 @@ def optimize(
         strategies=strategies, skip_lower_cost_check=skip_lower_cost_check, seed=seed
     )
     outcome = _optimised(inputs, policy, params, max_rate_plans=max_rate_plans, workers=workers)
+    skipped = skipped_warnings(outcome, max_rate_plans)
+    show_warnings(skipped)
     meta = ReportMeta(
         generated_at=datetime.now(tz=UTC),
         elapsed_seconds=time.perf_counter() - started,
@@ -159,13 +175,13 @@ def optimize(
         cycle=policy.cycle,
         mb_bytes=mb_bytes,
         device_sheets=device_sheets,
-        warnings=inputs.warnings,
+        warnings=combine_warnings([skipped, inputs.warnings]),
         notes=inputs.notes,
     )
     with progress_bar("writing"):
         paths = write_results(outcome, inputs.rejects, out, meta=meta)
     if json_output:
-        sys.stdout.write(paths.summary.read_text(encoding="utf-8"))
+        sys.stdout.buffer.write(paths.summary.read_bytes())
         return
     show_summary(outcome)
     show_files(paths)

@@ -7,7 +7,7 @@ are shown without control characters, so that no cell can play with a terminal.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from core.files.inputs import Inputs
+    from core.files.warnings import Warnings
     from core.outcome import GroupOutcome, Outcome
     from core.reports.results import ResultPaths
 
@@ -31,33 +32,31 @@ _WIDTH_FOR_NAMES = 110
 
 def strict_message(rejects: pl.DataFrame) -> str:
     """Say why a strict run stops, with the first rejected rows."""
+    from core.files.rejects import reject_lines
+
     lines = [
         f"--strict: rejected rows: {rejects.height:,} ({_counts(rejects)}); nothing was written.",
         "Correct them, or run without --strict to leave them out:",
     ]
-    for file, row, column, value, reason, _ in rejects.head(MAX_SHOWN_REJECTS).iter_rows():
-        where = f"{file}, row {row}" + (f", column {column}" if column else "")
-        held = "empty" if value is None else repr(value)
-        lines.append(f"  {where}: {reason}: {held}")
-    if rejects.height > MAX_SHOWN_REJECTS:
-        lines.append(f"  and {rejects.height - MAX_SHOWN_REJECTS:,} more")
+    lines += reject_lines(rejects, MAX_SHOWN_REJECTS)
     return "\n".join(map(printable, lines))
 
 
 def show_input_problems(inputs: Inputs) -> None:
     """Tell notes, warnings and the number of rejects on stderr."""
-    lines = [f"note: {note}" for note in inputs.notes]
-    warnings = inputs.warnings
+    _tell([f"note: {note}" for note in inputs.notes])
+    show_warnings(inputs.warnings)
+    if inputs.rejects.height:
+        counts = _counts(inputs.rejects)
+        _tell([f"rejected rows: {inputs.rejects.height:,} ({counts}): see rejects.csv"])
+
+
+def show_warnings(warnings: Warnings) -> None:
+    """Tell the number of warnings, and the first of them, on stderr."""
     if warnings.count:
         more = warnings.count > len(warnings.listed)
-        lines.append(f"warnings: {warnings.count:,}" + (", the first:" if more else ""))
-        lines += [f"  {text}" for text in warnings.listed]
-    if inputs.rejects.height:
-        lines.append(
-            f"rejected rows: {inputs.rejects.height:,} ({_counts(inputs.rejects)}): see rejects.csv"
-        )
-    for line in lines:
-        sys.stderr.write(f"{printable(line)}\n")
+        _tell([f"warnings: {warnings.count:,}" + (", the first:" if more else "")])
+        _tell([f"  {text}" for text in warnings.listed])
 
 
 @contextmanager
@@ -117,6 +116,24 @@ def show_files(paths: ResultPaths) -> None:
 def printable(text: str) -> str:
     """Text in which control characters are replaced, but for line ends."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def skipped_warnings(outcome: Outcome, max_rate_plans: int) -> Warnings:
+    """Warn of groups that were skipped for their many rate plans (V3), with the remedy."""
+    from core.files.warnings import warn_each
+    from core.reports.remarks import skipped_groups_sentence
+
+    sentence = skipped_groups_sentence(outcome)
+    remedy = (
+        f"Raise --max-rate-plans (now {max_rate_plans}), or list fewer rate plans per "
+        "communication plan with --communication-plans."
+    )
+    return warn_each([f"{sentence} {remedy}"] if sentence else [])
+
+
+def _tell(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stderr.write(f"{printable(line)}\n")
 
 
 def _counts(rejects: pl.DataFrame) -> str:

@@ -38,7 +38,7 @@ def run(
     session.
     """
     from cli.database import open_current
-    from cli.embedded import embedded_prefect, exclusive_folder, export_environment
+    from cli.embedded import embedded_prefect, export_environment, free_home
     from cli.flow_run import STATE, log_to, read_summary, run_flow
     from cli.run_view import narrate, show_summary
     from core.settings import load_settings
@@ -49,16 +49,16 @@ def run(
     with ExitStack() as stack:
         engine = stack.enter_context(open_current(database))
         provider_id = find_provider(engine, provider).id
-        stack.enter_context(exclusive_folder(folder))
         export_environment(
             {
                 "CARRIER_OPT_DATABASE_URL": database or settings.database_url,
                 "CARRIER_OPT_OUTPUT_DIR": str(folder.resolve()),
             }
         )
+        home = stack.enter_context(free_home(folder / STATE))
         log_to(folder / STATE / "run.log")
-        wait_for_prefect = stack.enter_context(embedded_prefect(folder / STATE / "prefect"))
-        with narrate(engine):
+        wait_for_prefect = stack.enter_context(embedded_prefect(home))
+        with narrate(engine, provider_id):
             wait_for_prefect()
             result = run_flow(
                 engine,

@@ -33,7 +33,7 @@ STAGES = {
 
 
 @contextmanager
-def narrate(engine: sa.Engine) -> Iterator[None]:
+def narrate(engine: sa.Engine, provider_id: int) -> Iterator[None]:
     """Show the session's progress while the block runs: a bar on a terminal, nothing in a pipe.
 
     The database is asked, as any other observer would have to.
@@ -53,7 +53,7 @@ def narrate(engine: sa.Engine) -> Iterator[None]:
 
         def follow() -> None:
             while not stop.wait(POLL_SECONDS):
-                if (seen := _running_session(engine)) is not None:
+                if (seen := _running_session(engine, provider_id)) is not None:
                     state, percent = seen
                     progress.update(bar, description=STAGES[state], completed=percent)
 
@@ -66,14 +66,16 @@ def narrate(engine: sa.Engine) -> Iterator[None]:
             watcher.join()
 
 
-def _running_session(engine: sa.Engine) -> tuple[str, int] | None:
+def _running_session(engine: sa.Engine, provider_id: int) -> tuple[str, int] | None:
     import sqlalchemy as sa
 
     from core.storage.engine import reading
     from core.storage.schema import optimization_session
 
     table = optimization_session.c
-    query = sa.select(table.State, table.Progress).where(table.State.in_(STAGES))
+    query = sa.select(table.State, table.Progress).where(
+        table.ServiceProviderId == provider_id, table.State.in_(STAGES)
+    )
     with reading(engine) as connection:
         row = connection.execute(query).first()
     return None if row is None else (row.State, row.Progress)

@@ -1,9 +1,10 @@
 """Flow `optimize-service-provider`: one optimisation of one provider for one billing period.
 
 What happens in which order; the stages are flows of their own, the work is in the tasks.
-"""
 
-from __future__ import annotations
+The annotations of this file are objects and not texts (no ``from __future__ import annotations``):
+Prefect makes the parameters' schema from them, also where the flow was pickled.
+"""
 
 import logging
 from contextlib import ExitStack
@@ -21,13 +22,14 @@ from core.domain import ChargeType, Portal, UsageBasis
 from core.errors import InputError, SessionBusyError
 from core.sessions.lifecycle import Author, RunRequest, SessionState, parse_parameters
 from core.settings import load_settings
+from core.stages.grouping import is_grouped
 from core.stages.schedule import find_target, scheduled_start
 from core.stages.session import load_context
 from flows.finalize_session import finalize_session
 from flows.generate_sequences import generate_sequences
 from flows.group_devices import group_devices
 from flows.optimize_batches import optimize_batches
-from flows.refusal import tell_refusal, tell_wrong_types
+from flows.refusal import tell_refusal, tell_unstarted
 from flows.sync_devices import sync_devices
 from tasks.session import SessionRun, session_run
 
@@ -47,57 +49,49 @@ class Override(BaseModel):
 @flow(
     name="optimize-service-provider",
     flow_run_name="optimize-provider-{service_provider_id}",
-    on_failure=[tell_wrong_types],
+    on_failure=[tell_unstarted],
+    on_crashed=[tell_unstarted],
 )
 def optimize_service_provider(
-    service_provider_id: Annotated[
-        int, Field(ge=1, description="The carrier account to optimise.")
-    ],
-    billing_period_id: Annotated[
-        int | None, Field(description="Billing period; empty: the one that holds today.")
-    ] = None,
-    tenant_id: Annotated[
-        int | None, Field(description="Refuse to run if the provider is not this tenant's.")
-    ] = None,
-    optimization_session_id: Annotated[
-        int | None, Field(description="Continue this session, whose run died.")
-    ] = None,
-    kind: Annotated[Portal, Field(description="Kind of optimisation.")] = Portal.M2M,
-    customer_id: Annotated[
-        int | None, Field(description="Customer, for the kind customer.")
-    ] = None,
-    has_synced: Annotated[
-        bool, Field(description="The devices are synchronised already: skip it.")
-    ] = False,
-    full_sync: Annotated[
-        bool | None, Field(description="Read the whole account again; empty: as needed.")
-    ] = None,
-    usage_basis: Annotated[
-        UsageBasis | None, Field(description="Usage so far, or expected at cycle end.")
-    ] = None,
-    charge_type: Annotated[
-        ChargeType, Field(description="Charges to minimise.")
-    ] = ChargeType.RATE_AND_OVERAGE,
-    skip_lower_cost_check: Annotated[
-        bool, Field(description="Accept the best changed assignment even if it saves nothing.")
-    ] = False,
-    rate_plan_sequences: Annotated[
-        list[list[str]] | None, Field(description="Sequences of plan codes to use instead.")
-    ] = None,
-    apply_changes: Annotated[
-        bool | None, Field(description="Apply the changes; empty: the provider's policy.")
-    ] = None,
-    dry_run: Annotated[
-        bool, Field(description="Optimise and report, marked DRY RUN; change nothing outside.")
-    ] = False,
-    override: Annotated[Override | None, Field(description="Lift a rule, with a token.")] = None,
-    additional_data: Annotated[
-        dict[str, Any] | None, Field(description="Echoed unchanged in every AMOP message.")
-    ] = None,
+    service_provider_id: Annotated[int, Field(ge=1)],
+    billing_period_id: int | None = None,
+    tenant_id: int | None = None,
+    optimization_session_id: int | None = None,
+    kind: Portal = Portal.M2M,
+    customer_id: int | None = None,
+    has_synced: bool = False,
+    full_sync: bool | None = None,
+    usage_basis: UsageBasis | None = None,
+    charge_type: ChargeType = ChargeType.RATE_AND_OVERAGE,
+    skip_lower_cost_check: bool = False,
+    rate_plan_sequences: list[list[str]] | None = None,
+    apply_changes: bool | None = None,
+    dry_run: bool = False,
+    override: Override | None = None,
+    additional_data: dict[str, Any] | None = None,
 ) -> dict[str, Any] | State[Any]:
     """Fetch a provider's SIMs, find the cheapest plans, report, and tell AMOP 2.0.
 
-    Returns what the session ended with: ids, state, totals, and the folder of the reports.
+    Returns what the session ended with: ids, state, totals, and the folder of the reports. The
+    section below is in the form from which Prefect takes the descriptions of its UI.
+
+    Args:
+        service_provider_id: The carrier account to optimise.
+        billing_period_id: Billing period; empty: the one that holds today.
+        tenant_id: Refuse to run if the provider is not this tenant's.
+        optimization_session_id: Continue this session, whose run died.
+        kind: Kind of optimisation.
+        customer_id: Customer, for the kind customer.
+        has_synced: The devices are synchronised already: skip it.
+        full_sync: Read the whole account again; empty: as needed.
+        usage_basis: Usage so far, or expected at cycle end; empty: so far.
+        charge_type: Charges to minimise.
+        skip_lower_cost_check: Accept the best changed assignment even if it saves nothing.
+        rate_plan_sequences: Sequences of plan codes to use instead of generated ones.
+        apply_changes: Apply the changes at the carrier; empty: the provider's policy.
+        dry_run: Optimise and report, marked DRY RUN; change nothing outside.
+        override: Lift a rule, with a one-time token.
+        additional_data: Echoed unchanged in every AMOP message.
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
     run, author = _this_run()
@@ -146,16 +140,17 @@ def optimize_service_provider(
 def _optimise(session: SessionRun, request: RunRequest) -> dict[str, Any]:
     """Take a session from its first to its last state; what an earlier attempt finished is kept."""
     session_id, attempt = session.session_id, session.handle.attempt
-    instance = load_context(session.engine, session_id, attempt).instance
-    is_grouped = instance is not None and instance.grouped_at is not None
-    is_sequenced = instance is not None and instance.sequenced_at is not None
-    is_published = instance is not None and instance.published_at is not None
+    context = load_context(session.engine, session_id, attempt)
+    instance = context.instance
+    has_grouping = is_grouped(session.engine, context)
+    is_sequenced = has_grouping and instance is not None and instance.sequenced_at is not None
+    is_published = has_grouping and instance is not None and instance.published_at is not None
 
     session.enter(SessionState.SYNCING)
-    if not (request.has_synced or is_grouped):
+    if not (request.has_synced or has_grouping):
         session.devices = sync_devices(session_id, attempt).devices
     session.enter(SessionState.GROUPING, milestone=20)
-    if not is_grouped:
+    if not has_grouping:
         session.devices = group_devices(session_id, attempt).devices
     session.enter(SessionState.SEQUENCING, milestone=30)
     if not is_sequenced:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ParameterTypeError
 
 from core import bootstrap
+from core.errors import CarrierOptError
 from core.sessions.lifecycle import Author, refuse
 from core.settings import load_settings
+from core.storage.audit import has_events
 from tasks.session import utc_now
 
 if TYPE_CHECKING:
@@ -33,13 +34,17 @@ def tell_refusal(
     )
 
 
-def tell_wrong_types(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect names the arguments
-    """Tell AMOP where Prefect refused the parameters before the flow could (hook on failure)."""
-    error = state.result(raise_on_failure=False)
-    if not isinstance(error, ParameterTypeError):
-        return
+def tell_unstarted(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001 - Prefect names the arguments
+    """Tell AMOP of a run that ended before the flow could (hook on failure and crash).
+
+    Prefect refuses parameters of the wrong type or name by itself; a process may die while it
+    starts. A run that opened a session, or was refused by the flow, has an audit event.
+    """
     settings = load_settings()
     engine = bootstrap.open_database(settings)
+    if has_events(engine, str(flow_run.id)):
+        return
+    error = CarrierOptError(state.message or f"the flow run ended as {state.name}")
     author = Author(actor="flow run", source="api" if flow_run.deployment_id else "cli")
     with bootstrap.outbox_sender(engine, settings) as sender:
         additional_data = flow_run.parameters.get("additional_data")

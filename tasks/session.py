@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from core.amop.sender import OutboxSender
-from core.errors import FencedOffError, SessionCancelledError
+from core.errors import CarrierOptError, FencedOffError, SessionCancelledError
 from core.sessions import lifecycle
 from core.sessions.heartbeat import Heartbeat
 from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, SessionState
 from core.settings import Settings
+from core.storage.engine import reading
+from core.storage.sessions import load_session
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -38,14 +40,14 @@ class SessionRun:
     handle
         Replaced by each move.
     devices
-        SIMs known so far, for the messages; None: as stored.
+        SIMs known so far, for the messages.
     """
 
     engine: sa.Engine
     handle: SessionHandle
     heartbeat: Heartbeat
     sender: OutboxSender
-    devices: int | None = None
+    devices: int = 0
 
     @property
     def session_id(self) -> int:
@@ -81,7 +83,7 @@ class SessionRun:
             self.handle,
             now=utc_now(),
             totals=totals,
-            device_count=totals["devices"] if self.devices is None else self.devices,
+            device_count=self.devices,
             error_message=error_message,
         )
         self.sender.notify()
@@ -102,8 +104,8 @@ def session_run(
     """Open the request's session for the length of a block.
 
     An error in the block ends the session as FAILED and a Ctrl-C as CANCELLED; both are told to
-    AMOP, and both call ``on_stop`` with the session's id and attempt. A run that has lost its session to
-    another owner ends without touching it.
+    AMOP, and both then call ``on_stop`` with the session's id and attempt. A run that has lost its session
+    to another owner ends without touching it.
 
     Raises
     ------
@@ -124,18 +126,43 @@ def session_run(
     if handle.taken_over_from:
         LOG.warning("%s", handle.taken_over_from)
     with Heartbeat(engine, handle, settings.heartbeat_seconds, timeout=timeout) as heartbeat:
-        run = SessionRun(engine=engine, handle=handle, heartbeat=heartbeat, sender=sender)
+        run = SessionRun(
+            engine=engine,
+            handle=handle,
+            heartbeat=heartbeat,
+            sender=sender,
+            devices=_stored_devices(engine, handle.session_id),
+        )
         try:
             yield run
         except (FencedOffError, SessionCancelledError):
             raise
         except Exception as error:
-            on_stop(run.session_id, run.handle.attempt)
-            lifecycle.fail(engine, run.handle, now=utc_now(), error_message=str(error))
+            lifecycle.fail(engine, run.handle, now=utc_now(), error_message=_said(error))
             sender.notify()
+            _clean_up(on_stop, run)
             raise
         except BaseException:  # KeyboardInterrupt, SystemExit, Prefect's cancellation
             lifecycle.cancel(engine, run.handle, now=utc_now(), reason=INTERRUPTED)
-            on_stop(run.session_id, run.handle.attempt)
             sender.notify()
+            _clean_up(on_stop, run)
             raise
+
+
+def _stored_devices(engine: sa.Engine, session_id: int) -> int:
+    with reading(engine) as connection:
+        stored = load_session(connection, session_id)
+    return 0 if stored is None else stored.device_count
+
+
+def _said(error: Exception) -> str:
+    """Say what AMOP and the operators are told: our own words, or what kind of error it was."""
+    return str(error) if isinstance(error, CarrierOptError) else f"{type(error).__name__}: {error}"
+
+
+def _clean_up(on_stop: Callable[[int, int], None], run: SessionRun) -> None:
+    """Clean up after a session that has ended; what goes wrong here changes its end no more."""
+    try:
+        on_stop(run.session_id, run.handle.attempt)
+    except Exception:
+        LOG.exception("session %d could not be cleaned up", run.session_id)

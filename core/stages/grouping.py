@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import polars as pl
 import sqlalchemy as sa
 
 from core.billing.tariff import billing_problem
-from core.domain import CommunicationPlan, RatePlan
+from core.domain import BillingPolicy, CommunicationPlan, RatePlan
 from core.errors import DataError, InvalidRatePlansError
 from core.fleet import FLEET_SCHEMA
 from core.grouping import Grouping, group_fleet, groupable, invalid_rate_plans, split_eligible
@@ -24,9 +26,40 @@ from core.storage.snapshot import load_snapshot, save_grouping
 
 LOG = logging.getLogger(__name__)
 
+REASON_ACTIVATED_AFTER_CYCLE = "activated_after_cycle_end"
+"""The SIM was not active in the billing period that is optimised."""
+
 NO_COMMUNICATION_PLAN = "No communication plan"
 NO_RATE_PLAN = "No rate plan"
 NO_GROUP = "No communication group with SIMs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderPlans:
+    """A provider's catalogue.
+
+    Attributes
+    ----------
+    billable
+        Rate plans whose numbers can be billed; an inactive one still prices the SIMs that have it.
+    communication_plans
+        With the codes of their lists that are in ``rate_plans``.
+    """
+
+    rate_plans: tuple[RatePlan, ...]
+    billable: tuple[RatePlan, ...]
+    communication_plans: tuple[CommunicationPlan, ...]
+
+    def hash_with(self, policy: BillingPolicy) -> str:
+        """Hash everything that prices and groups depend on, 64 hexadecimal digits."""
+        parts = [
+            *sorted((asdict(plan) for plan in self.rate_plans), key=lambda plan: plan["code"]),
+            *sorted(
+                (asdict(plan) for plan in self.communication_plans), key=lambda plan: plan["name"]
+            ),
+            asdict(policy),
+        ]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +86,16 @@ class GroupingSummary:
     skipped_groups: tuple[str, ...]
 
 
+def load_plans(engine: sa.Engine, context: SessionContext) -> ProviderPlans:
+    """Read the catalogue of a session's provider."""
+    rate_plans = load_rate_plans(engine, context.provider.id)
+    return ProviderPlans(
+        rate_plans=tuple(rate_plans),
+        billable=tuple(plan for plan in rate_plans if billing_problem(plan) is None),
+        communication_plans=tuple(load_communication_plans(engine, context.provider.id)),
+    )
+
+
 def group_session(
     engine: sa.Engine, context: SessionContext, *, max_rate_plans: int, now: datetime
 ) -> GroupingSummary:
@@ -68,20 +111,24 @@ def group_session(
         If a plan that a group would use cannot be assigned or billed (V1, V2).
     """
     devices = load_devices(engine, context.provider.id, context.period.id)
-    rate_plans = load_rate_plans(engine, context.provider.id)
-    communication_plans = load_communication_plans(engine, context.provider.id)
-    _require_something(devices, rate_plans, communication_plans)
+    plans = load_plans(engine, context)
+    _require_something(devices, plans)
     accuracy = check_accuracy(engine, context.provider.id, devices.height)
-    fleet, listed, catalogue = select_fleet(context, devices, rate_plans, communication_plans)
-    if fleet.is_empty():
+    fleet, listed = select_fleet(context, devices, plans)
+    grouping = group_fleet(
+        fleet,
+        plans.billable,
+        plans.communication_plans,
+        context.policy,
+        max_rate_plans=max_rate_plans,
+    )
+    if not grouping.groups:
         msg = (
             f"{NO_GROUP}: none of the {devices.height:,} SIMs of provider "
-            f"{context.provider.name!r} can be optimised; the reasons are in the reject list"
+            f"{context.provider.name!r} can be optimised: {fleet.height:,} have a plan that is not "
+            f"in the catalogue, {listed.height:,} are listed with another reason"
         )
         raise DataError(msg)
-    grouping = group_fleet(
-        fleet, catalogue, communication_plans, context.policy, max_rate_plans=max_rate_plans
-    )
     skipped = tuple(group.group_id for group in grouping.groups if group.is_fixed)
     for group_id in skipped:
         LOG.warning("group %s has more than %d rate plans and is skipped", group_id, max_rate_plans)
@@ -94,7 +141,15 @@ def group_session(
         created_by=context.triggered_by,
         fence=context.fence,
     )
-    save_grouping(engine, instance_id, grouping, listed, now=now, fence=context.fence)
+    save_grouping(
+        engine,
+        instance_id,
+        grouping,
+        listed,
+        now=now,
+        catalogue_hash=plans.hash_with(context.policy),
+        fence=context.fence,
+    )
     return GroupingSummary(
         devices=devices.height,
         groups=len(grouping.groups),
@@ -105,75 +160,81 @@ def group_session(
     )
 
 
+def is_grouped(engine: sa.Engine, context: SessionContext) -> bool:
+    """Whether the session has a grouping, made with the plans that the provider has now.
+
+    A session that was taken over is grouped again if its plans were changed meanwhile.
+    """
+    instance = context.instance
+    if instance is None or instance.grouped_at is None:
+        return False
+    if instance.published_at is not None:
+        return True
+    return instance.catalogue_hash == load_plans(engine, context).hash_with(context.policy)
+
+
 def load_grouping(engine: sa.Engine, context: SessionContext, *, max_rate_plans: int) -> Grouping:
     """Group the session's snapshot again: the same SIMs and catalogue give the same groups.
 
     Raises
     ------
     DataError
-        If the catalogue was changed since, so that the groups are not those that were stored.
+        If plans or policy were changed since: prices of before and after must not be mixed.
     """
     stored, _ = load_snapshot(engine, context.instance_id)
-    rate_plans = load_rate_plans(engine, context.provider.id)
-    communication_plans = load_communication_plans(engine, context.provider.id)
-    grouping = group_fleet(
-        stored.select(list(FLEET_SCHEMA)),
-        billable_catalogue(rate_plans),
-        communication_plans,
-        context.policy,
-        max_rate_plans=max_rate_plans,
-    )
-    ids = ["iccid", "group_id", "unit_id"]
-    if not grouping.fleet.select(ids).equals(stored.select(ids)):
+    plans = load_plans(engine, context)
+    if context.instance is None or (
+        context.instance.catalogue_hash != plans.hash_with(context.policy)
+    ):
         msg = (
             f"the plans of provider {context.provider.name!r} were changed since session "
             f"{context.session_id} grouped its SIMs: start a new run"
         )
         raise DataError(msg)
-    return grouping
+    return group_fleet(
+        stored.select(list(FLEET_SCHEMA)),
+        plans.billable,
+        plans.communication_plans,
+        context.policy,
+        max_rate_plans=max_rate_plans,
+    )
 
 
 def select_fleet(
-    context: SessionContext,
-    devices: pl.DataFrame,
-    rate_plans: Sequence[RatePlan],
-    communication_plans: Sequence[CommunicationPlan],
-) -> tuple[pl.DataFrame, pl.DataFrame, list[RatePlan]]:
+    context: SessionContext, devices: pl.DataFrame, plans: ProviderPlans
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part the SIMs that are optimised from those that are listed, and check their plans (E1, V1, V2).
+
+    SIMs whose plan is not in the catalogue stay in the fleet, to be reported as unpriced (B9).
 
     Returns
     -------
     tuple
-        The fleet, the listed SIMs (``iccid``, ``reason``), and the plans that can be billed.
+        The fleet, and the listed SIMs with columns ``iccid`` and ``reason``.
 
     Raises
     ------
     InvalidRatePlansError
-        If a group with SIMs has an invalid plan in its list.
+        If a communication plan with billable SIMs lists an invalid plan.
     """
-    catalogue = billable_catalogue(rate_plans)
-    known = {plan.code for plan in catalogue}
-    fleet, listed = split_eligible(
-        devices.with_columns(pl.col("usage_bytes", "sms_count", "voice_seconds").fill_null(0)),
-        [_with_known_codes(plan, known) for plan in communication_plans],
-        billable_statuses=context.provider.billable_statuses,
-    )
-    invalid = invalid_rate_plans(rate_plans, context.portal)
-    used = _used_codes(communication_plans, set(fleet["communication_plan"].unique()))
+    statuses = list(context.provider.billable_statuses)
+    in_use = devices.filter(pl.col("status").is_in(statuses))["communication_plan"].unique()
+    used = _used_codes(plans.communication_plans, set(in_use.drop_nulls()))
+    invalid = invalid_rate_plans(plans.rate_plans, context.portal)
     stopping = {code: why for code, why in invalid.items() if code in used}
     if stopping:
         raise InvalidRatePlansError(stopping)
-    return fleet, listed, catalogue
-
-
-def billable_catalogue(rate_plans: Sequence[RatePlan]) -> list[RatePlan]:
-    """Plans whose numbers can be billed; an inactive one still prices the SIMs that have it."""
-    return [plan for plan in rate_plans if billing_problem(plan) is None]
-
-
-def _with_known_codes(plan: CommunicationPlan, known: Collection[str]) -> CommunicationPlan:
-    codes = tuple(code for code in plan.rate_plan_codes if code in known)
-    return replace(plan, rate_plan_codes=codes)
+    is_too_late = pl.col("activated_date") > context.period.end_date
+    in_cycle = devices.filter(is_too_late.fill_null(value=False).not_())
+    fleet, listed = split_eligible(
+        in_cycle.with_columns(pl.col("usage_bytes", "sms_count", "voice_seconds").fill_null(0)),
+        plans.communication_plans,
+        billable_statuses=statuses,
+    )
+    too_late = devices.filter(is_too_late).select(
+        "iccid", pl.lit(REASON_ACTIVATED_AFTER_CYCLE).alias("reason")
+    )
+    return fleet, pl.concat([listed, too_late]).sort("iccid")
 
 
 def _used_codes(
@@ -184,15 +245,12 @@ def _used_codes(
     }
 
 
-def _require_something(
-    devices: pl.DataFrame,
-    rate_plans: Sequence[RatePlan],
-    communication_plans: Sequence[CommunicationPlan],
-) -> None:
+def _require_something(devices: pl.DataFrame, plans: ProviderPlans) -> None:
+    """Refuse what cannot have a group with SIMs (G2)."""
     remedy = "import them with `carrier-opt plans import`"
-    if not rate_plans:
+    if not plans.rate_plans:
         raise DataError(f"{NO_RATE_PLAN}: the provider's catalogue is empty; {remedy}")
-    if not groupable(communication_plans):
+    if not groupable(plans.communication_plans):
         raise DataError(f"{NO_COMMUNICATION_PLAN} has a list of rate plans; {remedy}")
     if devices.is_empty():
         raise DataError(f"{NO_GROUP}: the provider has no SIMs; synchronise it first")

@@ -102,3 +102,10 @@ def load_events(engine: sa.Engine, session_id: int | None = None) -> list[AuditE
         )
         for row in rows
     ]
+
+
+def has_events(engine: sa.Engine, run_id: str) -> bool:
+    """Whether anything was noted of a flow run."""
+    query = sa.select(sa.exists().where(audit_event.c.RunId == run_id))
+    with reading(engine) as connection:
+        return bool(connection.execute(query).scalar_one())

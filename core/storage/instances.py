@@ -28,6 +28,8 @@ class Instance:
 
     Attributes
     ----------
+    catalogue_hash
+        Of the plans and the policy that the SIMs were grouped with; None before.
     grouped_at, sequenced_at, published_at
         When that step was complete; None before.
     """
@@ -41,6 +43,7 @@ class Instance:
     uses_proration: bool
     run_status: RunStatus
     created_by: str
+    catalogue_hash: str | None
     grouped_at: datetime | None
     sequenced_at: datetime | None
     published_at: datetime | None
@@ -180,6 +183,7 @@ def _read(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[
             uses_proration=row["UsesProration"],
             run_status=RunStatus(row["RunStatusId"]),
             created_by=row["CreatedBy"],
+            catalogue_hash=row["CatalogueHash"],
             grouped_at=row["GroupedAt"],
             sequenced_at=row["SequencedAt"],
             published_at=row["PublishedAt"],

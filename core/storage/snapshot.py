@@ -82,6 +82,7 @@ def save_grouping(
     listed: pl.DataFrame,
     *,
     now: datetime,
+    catalogue_hash: str = "",
     fence: Fence | None = None,
 ) -> None:
     """Store the groups and the snapshot of the fleet; idempotent.
@@ -91,6 +92,8 @@ def save_grouping(
     listed
         SIMs that are not optimised: ``iccid``, ``reason`` and any further column of
         ``LISTED_SCHEMA``.
+    catalogue_hash
+        Of the plans and the policy behind the grouping, to notice when they are changed.
 
     Raises
     ------
@@ -113,7 +116,13 @@ def save_grouping(
             insert_frame(connection, optimization_sim_card, part)
     with writing(engine) as connection:
         run_fence(connection, fence)
-        update_instance(connection, instance_id, GroupedAt=now, DeviceCount=grouping.fleet.height)
+        update_instance(
+            connection,
+            instance_id,
+            GroupedAt=now,
+            CatalogueHash=catalogue_hash,
+            DeviceCount=grouping.fleet.height,
+        )
 
 
 def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:

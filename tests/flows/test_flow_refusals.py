@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -174,3 +175,41 @@ def test_a_session_that_fails_is_failed_in_the_database_and_told_with_its_cause(
     errors = [m for m in deployment.receiver.messages() if m["type"] == "ErrorMessage"]
     assert [m["sessionId"] for m in errors] == [str(session.Id)]
     assert deployment.unsent() == 0
+
+
+def test_a_missing_parameter_is_told_to_amop(deployment: Deployment) -> None:
+    """Prefect starts the flow with what it got; the hook tells what came of it."""
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.states import Crashed
+
+    from flows.optimize_service_provider import optimize_service_provider
+    from flows.refusal import tell_unstarted
+
+    run_id = uuid4()
+    flow_run = FlowRun(id=run_id, flow_id=uuid4(), parameters={"additional_data": {"a": 1}})
+    state = Crashed(message="Process exited with status code: 1")
+    for _ in range(2):  # told once, although failure and crash both call it
+        tell_unstarted(optimize_service_provider, flow_run, state)
+    [message] = deployment.receiver.messages()
+    assert message["additionalInfo"] == f"flow run {run_id}"
+    assert message["additionalData"] == {"a": 1}
+
+
+def test_the_flow_keeps_its_parameters_when_it_is_pickled_and_describes_each() -> None:
+    """As `flow.serve` does with it, and as the Prefect UI shows it (S4)."""
+    import cloudpickle
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.optimize_service_provider import optimize_service_provider
+
+    copy = cloudpickle.loads(cloudpickle.dumps(optimize_service_provider))
+    checked = copy.validate_parameters({"service_provider_id": 1, "kind": "m2m"})
+    assert checked["service_provider_id"] == 1
+    properties = parameter_schema(optimize_service_provider).properties
+    assert set(properties) == {
+        "service_provider_id", "billing_period_id", "tenant_id", "optimization_session_id", "kind",
+        "customer_id", "has_synced", "full_sync", "usage_basis", "charge_type",
+        "skip_lower_cost_check", "rate_plan_sequences", "apply_changes", "dry_run", "override",
+        "additional_data",
+    }  # fmt: skip
+    assert [name for name, shown in properties.items() if not shown.get("description")] == []

@@ -45,6 +45,7 @@ optimization_instance = sa.Table(
     money("LegacyBestCostMicros", nullable=True),
     sa.Column("PlanChanges", sa.BigInteger),
     money_view("TotalCost", "OptimizedCostMicros"),
+    sa.Column("CatalogueHash", key_text(64)),  # plans and policy that the groups were made with
     sa.Column("GroupedAt", UtcDateTime),  # groups and snapshot are complete
     sa.Column("SequencedAt", UtcDateTime),  # the sequences of all groups are complete
     sa.Column("PublishedAt", UtcDateTime),

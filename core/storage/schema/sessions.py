@@ -140,6 +140,8 @@ audit_event = sa.Table(
     sa.CheckConstraint("Source IN ('ui', 'api', 'cron', 'cli', 'system')", name="Source"),
     # Query: what happened in a session (audit.load_events).
     sa.Index("IX_AuditEvent_Session", "SessionId"),
+    # Query: whether anything was noted of a flow run (audit.has_events).
+    sa.Index("IX_AuditEvent_Run", "RunId"),
     sqlite_autoincrement=True,
 )
 """Who did what, when, from which run; a trigger refuses UPDATE and DELETE (D5). No foreign keys: an

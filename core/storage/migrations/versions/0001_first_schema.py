@@ -68,6 +68,7 @@ def _create_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("IX_AuditEvent_Session", "AuditEvent", ["SessionId"], unique=False)
+    op.create_index("IX_AuditEvent_Run", "AuditEvent", ["RunId"], unique=False)
     op.create_table(
         "Tenant",
         sa.Column("Id", sa.Integer(), nullable=False),
@@ -530,6 +531,7 @@ def _create_tables() -> None:
             ),
             nullable=True,
         ),
+        sa.Column("CatalogueHash", sa.Unicode(64), nullable=True),
         sa.Column("GroupedAt", UtcDateTime, nullable=True),
         sa.Column("SequencedAt", UtcDateTime, nullable=True),
         sa.Column("PublishedAt", UtcDateTime, nullable=True),
