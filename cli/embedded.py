@@ -87,6 +87,8 @@ def embedded_prefect(home: Path) -> Iterator[Callable[[], None]]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # The server is on this machine: if it does not answer soon, it is gone.
+        "PREFECT_CLIENT_MAX_RETRIES": "2",
     }
     if os.environ.get("PREFECT_API_URL"):
         yield lambda: None

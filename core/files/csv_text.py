@@ -115,6 +115,7 @@ def _read_any(path: Path, text: str) -> RawTable:
 
 def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each record starts, and its fields."""
+    earlier_limit = csv.field_size_limit(len(text))  # as the other parser: fields of any length
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -126,3 +127,5 @@ def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             f'{path}, line {line}: the quotes do not fit ({error}): a quoted field ends with " '
             'before the next comma, and a quote inside it is written twice ("")'
         ) from error
+    finally:
+        csv.field_size_limit(earlier_limit)

@@ -34,6 +34,13 @@ NOT_AVAILABLE = ("projected_usage_mb", "jurisdiction", "customer", "optimization
 OPTIONAL = ("sms_count", "voice_seconds", "activated_date", "locked", *NOT_AVAILABLE)
 """Columns that a devices file may have."""
 
+PLAN_REASONS = (
+    RejectReason.INVALID_RATE_PLAN.value,
+    RejectReason.NO_RATE_PLAN_LIST.value,
+    RejectReason.UNKNOWN_COMMUNICATION_PLAN.value,
+)
+"""Why a device is rejected though the cause lies in another file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Catalogue:
@@ -45,11 +52,14 @@ class Catalogue:
         Rate plan codes with a usable row, and those with rejected rows only.
     communication_plans
         None where every rate plan is open to every SIM.
+    problems
+        Lines about plans that were refused or are odd, told where they leave no SIM usable.
     """
 
     usable_codes: Collection[str]
     refused_codes: Collection[str]
     communication_plans: Sequence[CommunicationPlan] | None
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +112,9 @@ def read_devices(
     rejects = pl.concat([table.rejects, table.rejected(reasons, columns)])
     usable = _values(converted).filter(reasons.is_null())
     if usable.is_empty():
-        raise InputError(f"{path}: nothing usable: {why_nothing_usable(rejects)}")
+        why = f"{path}: nothing usable: {why_nothing_usable(rejects)}"
+        is_about_plans = rejects["reason"].is_in(PLAN_REASONS).any()
+        raise InputError("\n".join([why, *(catalogue.problems if is_about_plans else ())]))
     fleet = normalise_fleet(usable)
     unpriced = _unpriced_warnings(table.name, fleet, catalogue.usable_codes)
     return DeviceFile(

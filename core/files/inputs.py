@@ -8,11 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from core.domain import BillingCycle, CommunicationPlan, RatePlan
-from core.files.communication_plans import read_communication_plans
+from core.files.communication_plans import CommunicationPlanFile, read_communication_plans
 from core.files.devices import Catalogue, read_devices
-from core.files.rate_plans import read_rate_plans
-from core.files.rejects import combine_rejects
+from core.files.rate_plans import RatePlanFile, read_rate_plans
+from core.files.rejects import combine_rejects, reject_lines
 from core.files.warnings import Warnings, combine_warnings
+
+MAX_TOLD_PROBLEMS = 5
+"""Rejects, and warnings, of the plans that are told where they leave no SIM usable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,6 +81,7 @@ def read_inputs(
         usable_codes=codes,
         refused_codes=plan_file.refused_codes,
         communication_plans=list_file.plans if list_file else None,
+        problems=_plan_problems(plan_file, list_file),
     )
     device_file = read_devices(devices, catalogue=catalogue, cycle=cycle, mb_bytes=mb_bytes)
     parts = [part for part in (device_file, plan_file, list_file) if part is not None]
@@ -91,3 +95,12 @@ def read_inputs(
         ),
         notes=tuple(note for part in parts for note in part.notes),
     )
+
+
+def _plan_problems(plan_file: RatePlanFile, list_file: CommunicationPlanFile | None) -> list[str]:
+    """Lines that tell the first rejects and warnings of the plans; none where all is well."""
+    frames = [plan_file.rejects, *([list_file.rejects] if list_file else [])]
+    lines = reject_lines(combine_rejects(frames), MAX_TOLD_PROBLEMS)
+    if list_file:
+        lines += [f"  {text}" for text in list_file.warnings.listed[:MAX_TOLD_PROBLEMS]]
+    return ["What is wrong with the plans:", *lines] if lines else []

@@ -26,7 +26,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
 class RejectReason(StrEnum):
     """Why a row is left out; :data:`REASON_SENTENCES` says it in words.
 
-    A row is rejected once: for the first of its problems in the order of the file's documented
+    ``NO_DETAILS`` alone leaves no row out, but a part of it. A row is rejected once: for the first of its problems in the order of the file's documented
     columns, and for being a duplicate only where nothing else is wrong with it. So rejected and
     used rows add up to the rows of the file.
     """
@@ -44,6 +44,9 @@ class RejectReason(StrEnum):
     UNKNOWN_COMMUNICATION_PLAN = "unknown_communication_plan"
     NO_RATE_PLAN_LIST = "no_rate_plan_list"
     INVALID_RATE_PLAN = "invalid_rate_plan"
+    BAD_ICCID = "bad_iccid"
+    BAD_CHECK_DIGIT = "bad_check_digit"
+    NO_DETAILS = "no_details"
     DUPLICATE_ICCID = "duplicate_iccid"
     DUPLICATE_RATE_PLAN = "duplicate_rate_plan"
     DUPLICATE_COMMUNICATION_PLAN = "duplicate_communication_plan"
@@ -53,7 +56,7 @@ REASON_SENTENCES: dict[RejectReason, str] = {
     RejectReason.RAGGED_ROW: (
         "The row has more or fewer fields than the header; put fields that hold a comma in quotes."
     ),
-    RejectReason.MISSING_VALUE: ("A required cell is empty."),
+    RejectReason.MISSING_VALUE: ("A required value is missing."),
     RejectReason.NUMERIC_ICCID: (
         "The ICCID cell holds a number, so digits may be lost: format the column as text."
     ),
@@ -64,7 +67,9 @@ REASON_SENTENCES: dict[RejectReason, str] = {
         "The cell counts something (SMS, seconds, minutes) and is not a whole number."
     ),
     RejectReason.NEGATIVE: ("The number is below zero."),
-    RejectReason.OUT_OF_RANGE: ("The number is larger than any real one; check its unit."),
+    RejectReason.OUT_OF_RANGE: (
+        "The number is larger than any real one, or a carrier's is below zero; check its unit."
+    ),
     RejectReason.NOT_A_BOOLEAN: ("The cell is none of true, false, yes, no, 1 and 0."),
     RejectReason.INVALID_DATE: ("The cell is not a date; write dates as 2026-01-31."),
     RejectReason.ACTIVATED_AFTER_CYCLE_END: (
@@ -77,7 +82,15 @@ REASON_SENTENCES: dict[RejectReason, str] = {
         "The SIM's communication plan lists no usable rate plan of the rate plans file."
     ),
     RejectReason.INVALID_RATE_PLAN: (
-        "The rate plan cannot be billed (overage rate and block must be above 0), or the SIM is on it."
+        "The rate plan's overage rate or block is not above 0, or the SIM is on a rate plan whose "
+        "row is rejected, for whatever reason."
+    ),
+    RejectReason.BAD_ICCID: ("The ICCID that the carrier sent has not 19 or 20 digits."),
+    RejectReason.BAD_CHECK_DIGIT: (
+        "The 20th digit of the ICCID that the carrier sent is not the check digit of the others."
+    ),
+    RejectReason.NO_DETAILS: (
+        "The carrier did not tell when the SIM was activated; it counts as active for the whole cycle."
     ),
     RejectReason.DUPLICATE_ICCID: (
         "An earlier row that can be used has the same ICCID; that row counts."
@@ -124,6 +137,18 @@ def count_by_reason(rejects: pl.DataFrame) -> dict[str, int]:
     """Count rejected rows by reason, reasons in alphabetical order."""
     counted = rejects.group_by("reason").len().sort("reason")
     return dict(counted.iter_rows())
+
+
+def reject_lines(rejects: pl.DataFrame, n_lines: int) -> list[str]:
+    """Tell the first rejects: one line each with file, row, column, reason and value."""
+    lines = []
+    for file, row, column, value, reason, _ in rejects.head(n_lines).iter_rows():
+        where = f"{file}, row {row}" + (f", column {column}" if column else "")
+        held = "empty" if value is None else repr(value)
+        lines.append(f"  {where}: {reason}: {held}")
+    if rejects.height > n_lines:
+        lines.append(f"  and {rejects.height - n_lines:,} more")
+    return lines
 
 
 def why_nothing_usable(rejects: pl.DataFrame) -> str:

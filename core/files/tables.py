@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from core.errors import InputError
+from core.files.names import check_name
 from core.files.rejects import REJECT_SCHEMA, Reject, RejectReason, rejects_frame
 
 SUFFIXES = (".csv", ".parquet", ".xlsx")
@@ -153,7 +154,8 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str]) 
     path
         A ``.csv``, ``.parquet`` or ``.xlsx`` file.
     required, optional
-        Column names this kind of file must and may have; further ones are noted.
+        Column names this kind of file must and may have; further ones are noted, as are filled
+        columns without a name.
 
     Raises
     ------
@@ -162,14 +164,19 @@ def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str]) 
     """
     raw = _read_raw(path, {*required, *optional})
     names = _checked_names(path, raw.header, required)
+    known = {*required, *optional}
     kept = [place for place, name in enumerate(names) if _is_kept(name, raw.columns[place])]
     for place, name in enumerate(names):
-        if place not in kept and name in {*required, *optional}:
+        if place not in kept and name in known:
             dtype = raw.columns[place].dtype
             raise InputError(f"{path}: column {name} holds {dtype} values: write it as text")
     cells = pl.DataFrame([raw.columns[place].alias(names[place]) for place in kept])
     holds_anything = ~_is_blank(cells)
-    extra = [names[place] for place in kept if names[place] not in {*required, *optional}]
+    extra = [
+        name or f"column {place} (no name)"
+        for place, (name, column) in enumerate(zip(names, raw.columns, strict=True), start=1)
+        if name not in known and (name or not _is_blank(column.to_frame()).all())
+    ]
     ignored = (f"{path.name}: ignored columns: {', '.join(extra)}",) if extra else ()
     broken = rejects_frame(_broken_row_reject(path, names, row) for row in raw.broken)
     return Table(
@@ -205,17 +212,18 @@ def as_text(column: pl.Series) -> pl.Series:
 
 
 def _read_raw(path: Path, used_columns: Collection[str]) -> RawTable:
+    check_name(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name a file ({', '.join(SUFFIXES)})")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the name and the folder")
-    if suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: files ending in {suffix or 'nothing'} cannot be read; "
-            f"allowed are {', '.join(SUFFIXES)}"
-        )
     try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: name a file ({', '.join(SUFFIXES)})")
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the name and the folder")
+        if suffix not in SUFFIXES:
+            raise InputError(
+                f"{path}: files ending in {suffix or 'nothing'} cannot be read; "
+                f"allowed are {', '.join(SUFFIXES)}"
+            )
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty: it holds not even a header")
         if suffix == ".csv":

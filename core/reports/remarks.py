@@ -24,6 +24,9 @@ LISTED_SENTENCES = {
 }
 """Why a SIM is listed instead of optimised, in words (E1)."""
 
+MAX_NAMED_GROUPS = 20
+"""Skipped groups that are named; the others are counted."""
+
 _CHARGE_TYPES = {
     ChargeType.RATE_AND_OVERAGE: "fees and overage",
     ChargeType.RATE: "fees only",
@@ -60,6 +63,20 @@ def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
     return texts
 
 
+def skipped_groups_sentence(outcome: Outcome) -> str | None:
+    """Count and name the groups that were skipped (V3); None where there is none."""
+    skipped = [group for group in outcome.groups if group.status == SKIPPED]
+    if not skipped:
+        return None
+    names = ", ".join(group.group_id for group in skipped[:MAX_NAMED_GROUPS])
+    more = len(skipped) - MAX_NAMED_GROUPS
+    return (
+        f"Groups skipped because they have more rate plans than allowed: {len(skipped):,}, with "
+        f"{sum(group.devices for group in skipped):,} SIMs that keep their plans: {names}"
+        + (f" and {more:,} more." if more > 0 else ".")
+    )
+
+
 def _left_out(outcome: Outcome) -> list[str]:
     texts = []
     if outcome.unpriced:
@@ -67,14 +84,8 @@ def _left_out(outcome: Outcome) -> list[str]:
             f"SIMs on rate plans that are not in the catalogue: {outcome.unpriced:,}. They keep "
             "their plans and are in no cost."
         )
-    skipped = [group for group in outcome.groups if group.status == SKIPPED]
-    if skipped:
-        sims = sum(group.devices for group in skipped)
-        texts.append(
-            f"Groups skipped because they have more rate plans than allowed: {len(skipped):,}, with "
-            f"{sims:,} SIMs that keep their plans: {', '.join(g.group_id for g in skipped[:20])}."
-        )
-    return texts
+    skipped = skipped_groups_sentence(outcome)
+    return [*texts, skipped] if skipped else texts
 
 
 def _usage_basis(meta: ReportMeta) -> str:

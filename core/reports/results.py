@@ -8,12 +8,15 @@ stands, the files beside it belong together.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import CarrierOptError, InputError
+from core.files.names import check_name
 from core.outcome import ASSIGNMENT_SCHEMA
 
 if TYPE_CHECKING:
@@ -43,19 +46,27 @@ def result_paths(out_dir: Path) -> ResultPaths:
     )
 
 
-def check_out_dir(out_dir: Path) -> None:
+def check_out_dir(out_dir: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuse a name that cannot become the output folder; nothing is made.
+
+    Parameters
+    ----------
+    inputs
+        Files that the run reads; none of them may be replaced by a result.
 
     Raises
     ------
     InputError
-        If the name, or a part of it, is a file.
+        If the name, or a part of it, is a file, is not UTF-8 or is too long; if the folder cannot
+        be written; or if a folder or an input stands where a result belongs.
     """
-    for path in (out_dir, *out_dir.parents):
-        if path.exists():
-            if not path.is_dir():
-                raise InputError(f"--out {out_dir}: {path} is a file: name a folder")
-            return
+    check_name(out_dir)
+    try:
+        folder = Path(os.path.realpath(out_dir))
+        _check_folder(out_dir, folder)
+        _check_targets(out_dir, folder, tuple(inputs))
+    except OSError as error:
+        raise InputError(f"--out {out_dir} cannot be used: {error.strerror or error}") from error
 
 
 def write_results(
@@ -73,7 +84,7 @@ def write_results(
     Raises
     ------
     InputError
-        If the folder cannot be made.
+        If the folder cannot be made or used, see :func:`check_out_dir`.
     CarrierOptError
         If a file cannot be written, such as on a full disk; the earlier files are then still there.
     """
@@ -92,6 +103,41 @@ def write_results(
     finally:
         if is_new and not any(out_dir.iterdir()):
             out_dir.rmdir()
+
+
+def _check_folder(out_dir: Path, folder: Path) -> None:
+    if out_dir.is_symlink() and not out_dir.exists():
+        raise InputError(f"--out {out_dir} is a link that leads to no folder: name a folder")
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise InputError(f"--out {out_dir}: {nearest} is a file: name a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"--out {out_dir}: nothing can be written in {nearest}: allow it or name another folder"
+        )
+
+
+def _check_targets(out_dir: Path, folder: Path, inputs: Sequence[Path]) -> None:
+    for target in astuple(result_paths(folder)):
+        if target.is_dir():
+            raise InputError(
+                f"--out {out_dir}: {target} is a folder where a result belongs: move it away or "
+                "name another folder"
+            )
+        for path in inputs:
+            if _is_same_file(path, target):
+                raise InputError(
+                    f"--out {out_dir}: the results would replace the input {path}: name another "
+                    "folder"
+                )
+
+
+def _is_same_file(path: Path, target: Path) -> bool:
+    """Whether both names, or links, lead to one file."""
+    try:
+        return path.samefile(target)
+    except OSError:  # one is not there, or may not be looked at, which its reader will tell
+        return False
 
 
 def _write_and_rename(

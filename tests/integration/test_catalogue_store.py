@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from core.domain import CommunicationPlan, PoolScope, Portal, ProrationBasis, RatePlan
-from core.errors import InputError
+from core.errors import InputError, StorageError
 from core.storage import audit
 from core.storage.audit import Author
 from core.storage.catalogue import (
@@ -21,15 +21,14 @@ from core.storage.catalogue import (
     load_communication_plans,
     load_period,
     load_provider,
-    load_rate_plan_ids,
     load_rate_plans,
 )
 from core.storage.catalogue_changes import add_period, add_provider, import_providers
-from core.storage.engine import open_engine, reading
+from core.storage.engine import open_engine, reading, writing
 from core.storage.migrate import upgrade
 from core.storage.plan_import import replace_catalogue, replace_rate_plans
 from core.storage.records import ProviderSettings
-from core.storage.schema import communication_plan, tenant
+from core.storage.schema import carrier_rate_plan, communication_plan, tenant
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -261,11 +260,17 @@ def test_a_date_without_a_period_is_answered_with_the_remedy(engine, provider):
         load_period(engine, 9)
 
 
+def stored_ids(engine):
+    table = carrier_rate_plan.c
+    with reading(engine) as connection:
+        return dict(connection.execute(sa.select(table.RatePlanCode, table.Id)).tuples().all())
+
+
 def test_plans_come_back_as_they_were_imported(engine, provider):
     counts = replace_rate_plans(engine, provider.id, [PLAN_B, PLAN_A], now=NOW, author=AUTHOR)
     assert counts.added == 2
     assert load_rate_plans(engine, provider.id) == [PLAN_A, PLAN_B]
-    assert load_rate_plan_ids(engine, provider.id).keys() == {"A", "B"}
+    assert stored_ids(engine).keys() == {"A", "B"}
 
 
 def test_an_import_of_plans_replaces_the_catalogue_and_keeps_what_is_gone_as_inactive(
@@ -273,7 +278,7 @@ def test_an_import_of_plans_replaces_the_catalogue_and_keeps_what_is_gone_as_ina
 ):
     lists = [CommunicationPlan(name="C1", rate_plan_codes=("B", "A"))]
     replace_catalogue(engine, provider.id, [PLAN_A, PLAN_B], lists, now=NOW, author=AUTHOR)
-    ids = load_rate_plan_ids(engine, provider.id)
+    ids = stored_ids(engine)
     dearer = replace(PLAN_A, monthly_rate_micros=2_000_000)
     plan_c = replace(PLAN_A, code="C")
     new_lists = [
@@ -287,7 +292,7 @@ def test_an_import_of_plans_replaces_the_catalogue_and_keeps_what_is_gone_as_ina
     assert (list_counts.added, list_counts.deactivated) == (2, 1)
     gone = replace(PLAN_B, is_active=False)
     assert load_rate_plans(engine, provider.id) == [dearer, gone, plan_c]
-    assert load_rate_plan_ids(engine, provider.id).items() > ids.items()
+    assert stored_ids(engine).items() > ids.items()
     assert load_communication_plans(engine, provider.id) == [
         CommunicationPlan(name="C2", rate_plan_codes=("C", "A")),
         CommunicationPlan(name="C3", rate_plan_codes=()),
@@ -310,7 +315,7 @@ def test_a_plan_that_comes_back_is_active_again_with_its_old_id(engine, provider
     for plans in ([PLAN_A, PLAN_B], [PLAN_A], [PLAN_A, PLAN_B]):
         replace_rate_plans(engine, provider.id, plans, now=NOW, author=AUTHOR)
     assert load_rate_plans(engine, provider.id) == [PLAN_A, PLAN_B]
-    assert sorted(load_rate_plan_ids(engine, provider.id).values()) == [1, 2]
+    assert sorted(stored_ids(engine).values()) == [1, 2]
 
 
 def test_plan_lists_are_stored_as_ids_as_operators_know_them(engine, provider):
@@ -318,8 +323,46 @@ def test_plan_lists_are_stored_as_ids_as_operators_know_them(engine, provider):
     replace_catalogue(engine, provider.id, [PLAN_A, PLAN_B], lists, now=NOW, author=AUTHOR)
     with reading(engine) as connection:
         stored = connection.execute(sa.select(communication_plan.c.RatePlanIds)).scalar_one()
-    ids = load_rate_plan_ids(engine, provider.id)
+    ids = stored_ids(engine)
     assert stored == f"{ids['B']},{ids['A']}"
+
+
+def set_plan_list(engine, text):
+    with writing(engine) as connection:
+        connection.execute(sa.update(communication_plan).values(RatePlanIds=text))
+
+
+@pytest.mark.parametrize("text", ["1,999,2", " 2 ,, 1 ", "2,999"])
+def test_ids_of_deleted_and_unknown_plans_are_left_out_of_a_list_with_a_warning(
+    engine, provider, caplog, text
+):
+    lists = [CommunicationPlan(name="C1", rate_plan_codes=("A", "B"))]
+    replace_catalogue(engine, provider.id, [PLAN_A, PLAN_B], lists, now=NOW, author=AUTHOR)
+    codes = {str(number): code for code, number in stored_ids(engine).items()}
+    with writing(engine) as connection:
+        connection.execute(
+            sa.update(carrier_rate_plan)
+            .where(carrier_rate_plan.c.Id == 1)
+            .values(IsDeleted=sa.true())
+        )
+    set_plan_list(engine, text)
+    kept = CommunicationPlan(name="C1", rate_plan_codes=(codes["2"],))
+    assert load_communication_plans(engine, provider.id) == [kept]
+    gone = [number for number in ("1", "999") if number in text]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"communication plan 'C1' lists rate plan id {number}, which is deleted or unknown: "
+        "left out"
+        for number in gone
+    ]
+
+
+@pytest.mark.parametrize("text", ["1,A", "1;2", "-1", "1.0", "1_0", "٢"])
+def test_a_list_that_holds_anything_but_ids_is_named(engine, provider, text):
+    lists = [CommunicationPlan(name="C1", rate_plan_codes=("A",))]
+    replace_catalogue(engine, provider.id, [PLAN_A], lists, now=NOW, author=AUTHOR)
+    set_plan_list(engine, text)
+    with pytest.raises(StorageError, match=r"plan 'C1': RatePlanIds .* which is no id: separate"):
+        load_communication_plans(engine, provider.id)
 
 
 def test_a_code_that_stands_there_twice_is_refused_and_nothing_is_stored(engine, provider):

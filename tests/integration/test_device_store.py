@@ -21,6 +21,7 @@ from core.storage.records import ProviderSettings
 from core.storage.schema import (
     device,
     device_sync_run,
+    device_usage,
     jasper_device_staging,
     jasper_usage_staging,
 )
@@ -103,6 +104,17 @@ def rejects(*rows):
 
 def publish(store, run, period=PERIOD, now=NOW):
     return store.publish(run, period_id=period, now=now)
+
+
+LONG, SHORT = "89014103270100000058", "8901410327010000005"
+"""One SIM's number with and without its check digit."""
+
+OTHER_SIM, MISTYPED = "8901410327010000004", "89014103270100000057"
+
+
+def stored(engine, period=PERIOD):
+    found = load_devices(engine, PROVIDER, period)
+    return found.select("iccid", "rate_plan", "usage_bytes").rows()
 
 
 def count(engine, table):
@@ -329,6 +341,99 @@ def test_staged_iccids_come_in_slices(store, monkeypatch):
     run = start(store)
     store.stage_devices(run, devices(*((f"{n}", "A", n) for n in range(5))))
     assert list(store.staged_iccids(run, None)) == [["0", "1"], ["2", "3"], ["4"]]
+
+
+@pytest.mark.parametrize(("older", "newer"), [(LONG, SHORT), (SHORT, LONG)])
+def test_both_forms_of_a_number_are_one_staged_sim_in_the_form_of_the_newest_row(
+    engine, store, older, newer
+):
+    run = start(store)
+    store.stage_devices(run, devices((older, "old", 1), (OTHER_SIM, "A", 2)))
+    dates = [(newer, date(2026, 11, 5))]
+    store.stage_activation(run, pl.DataFrame(dates, schema=ACTIVATION_STAGE_SCHEMA, orient="row"))
+    store.stage_devices(run, devices((newer, "new", 3)))
+    store.stage_devices(run, devices((older, "late", 0)))
+    store.stage_usage(run, usage((older, 5), (MISTYPED, 1000)))
+    store.stage_usage(run, usage((newer, 7)))
+    assert store.staged_rate_plans(run) == ["A", "new"]
+    assert list(store.staged_iccids(run, None)) == [[OTHER_SIM, newer]]
+    store.stage_usage(run, usage((older, 100)))
+    counts = publish(store, run)
+    assert counts == PublishCounts(devices=2, duplicates=2, usage_rows=2, removed=0)
+    assert stored(engine) == [(OTHER_SIM, "A", None), (newer, "new", 112)]
+    found = load_devices(engine, PROVIDER, PERIOD)
+    assert found["activated_date"].to_list() == [None, date(2026, 11, 5)]
+
+
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+@pytest.mark.parametrize(("before", "now"), [(LONG, SHORT), (SHORT, LONG)])
+def test_a_stored_sim_is_found_by_the_other_form_and_its_usage_goes_along(
+    engine, store, before, now, kind
+):
+    synced(store, (before, "A", 1), (OTHER_SIM, "A", 2), usages=[(before, 10), (OTHER_SIM, 20)])
+    with writing(engine) as connection:
+        connection.execute(sa.update(device).values(Jurisdiction="NY"))
+    run = start(store, kind)
+    store.stage_devices(run, devices((now, "B", 1), (OTHER_SIM, "B", 2)))
+    store.stage_usage(run, usage((before, 50)))
+    counts = publish(store, run, period=NEXT_PERIOD)
+    assert counts == PublishCounts(devices=2, duplicates=0, usage_rows=1, removed=0)
+    assert stored(engine) == [(OTHER_SIM, "B", 20), (now, "B", 10)]
+    assert stored(engine, NEXT_PERIOD) == [(OTHER_SIM, "B", None), (now, "B", 50)]
+    assert count(engine, device) == 2
+    with reading(engine) as connection:
+        kept = connection.execute(sa.select(device.c.Jurisdiction)).scalars().all()
+    assert kept == ["NY", "NY"]
+
+
+@pytest.mark.parametrize(("known", "told"), [(LONG, SHORT), (SHORT, LONG)])
+def test_usage_told_under_the_other_form_finds_a_sim_that_the_run_did_not_list(
+    engine, store, known, told
+):
+    synced(store, (known, "A", 1))
+    synced(store, (OTHER_SIM, "A", 1), kind="incremental", usages=[(told, 5), (MISTYPED, 9)])
+    assert stored(engine) == [(OTHER_SIM, "A", None), (known, "A", 5)]
+
+
+def test_a_sim_that_is_stored_under_both_forms_is_one_again_after_the_next_run(engine, store):
+    synced(store, (LONG, "A", 1), usages=[(LONG, 5)])
+    with writing(engine) as connection:
+        for table in (device, device_usage):
+            row = dict(connection.execute(sa.select(table)).mappings().one())
+            connection.execute(sa.insert(table).values(**(row | {"ICCID": SHORT})))
+    synced(store, (SHORT, "B", 1), kind="incremental", usages=[(LONG, 8)])
+    assert stored(engine) == [(SHORT, "B", 8)]
+
+
+def test_a_provider_keeps_its_form_when_another_tells_the_same_sim_in_the_other(engine, store):
+    synced(store, (LONG, "A", 1), usages=[(LONG, 5)])
+    run = start(store, provider=OTHER_PROVIDER)
+    store.stage_devices(run, devices((SHORT, "Z", 1)))
+    store.stage_usage(run, usage((SHORT, 9)))
+    publish(store, run)
+    assert stored(engine) == [(LONG, "A", 5)]
+
+
+def test_a_run_that_was_broken_off_is_failed_by_the_next_and_leaves_no_staging(engine, store):
+    broken, other = start(store), start(store, provider=OTHER_PROVIDER)
+    for run in (broken, other):
+        store.stage_devices(run, devices(("1", "A", 1)))
+        store.stage_usage(run, usage(("1", 5)))
+    later = NOW + timedelta(hours=1)
+    run = start(store, now=later)
+    with reading(engine) as connection:
+        runs = connection.execute(sa.select(device_sync_run)).all()
+        staged = connection.execute(sa.select(jasper_device_staging.c.DeviceSyncRunId)).scalars()
+        assert staged.all() == [other]
+    assert {r.Id: (r.Status, r.FinishedAt) for r in runs} == {
+        broken: ("failed", later),
+        other: ("running", None),
+        run: ("running", None),
+    }
+    assert runs[0].ErrorMessage.startswith("broken off")
+    assert count(engine, jasper_usage_staging) == 1
+    with pytest.raises(StorageError, match="is failed, not running"):
+        store.stage_devices(broken, devices(("1", "A", 1)))
 
 
 def test_the_last_published_run_is_the_newest_one_of_the_provider(store):

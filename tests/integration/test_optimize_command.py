@@ -201,6 +201,20 @@ class TestResults:
         assert (group["status"], group["strategy"]) == ("skipped", None)
         assert summary_of(folder)["savings"] == "0.000000"
 
+    def test_skipped_groups_are_a_warning_that_names_them_and_the_remedy(self, optimize, folder):
+        run = optimize(max_rate_plans="1")
+        sentence = (
+            "more rate plans than allowed: 2, with 7 SIMs that keep their plans: G0001, G0002."
+        )
+        assert "warnings: 1\n  Groups skipped" in run.err
+        assert f"{sentence} Raise --max-rate-plans (now 1), or" in run.err
+        assert "--communication-plans" in run.err
+        assert summary_of(folder)["warnings"] == 2  # the other one is about P-GONE
+        sheet = load_workbook(folder / "out/report.xlsx")["Summary"]
+        texts = [str(cell) for row in sheet.iter_rows(values_only=True) for cell in row if cell]
+        assert any("Raise --max-rate-plans (now 1)" in text for text in texts)
+        assert "Groups skipped" not in optimize().err
+
     def test_cycle_dates_prorate_plans_that_say_so(self, optimize, folder):
         (folder / "plans.csv").write_text(
             "code,monthly_rate,included_mb,overage_rate,overage_block_mb,is_pooled,is_prorated\n"
@@ -321,6 +335,25 @@ BAD_INPUTS = {
         {"plans.csv": f"{PLAN_HEADER},pool_group\nP-SMALL,1,1,1,1,yes,G\nP-POOL,1,1,2,1,yes,G\n"},
         {"pool_scope": "pool_group", "communication_plans": None}, ["pool group 'G'"],
     ),
+    "a plan that is refused, and all SIMs on it": (
+        {"plans.csv": f'{PLAN_HEADER}\nA,"1,50",1,1,1,no\nB,1,1,1,1,no\n',
+         "devices.csv": f"{HEADER}\nx,A,A,1\n", "comm.csv": "name,rate_plan_codes\nA,A;B\n"}, {},
+        ["invalid_rate_plan 1", "row is rejected, for whatever reason",
+         "plans.csv, row 2, column monthly_rate: not_a_number: '1,50'"],
+    ),
+    "wrong separators in a list": (
+        {"comm.csv": 'name,rate_plan_codes\nA,"P-SMALL,P-LARGE"\n',
+         "devices.csv": f"{HEADER}\nx,A,P-SMALL,1\n"}, {},
+        ["no_rate_plan_list 1", "'P-SMALL,P-LARGE', which is not", "codes are separated by ';'"],
+    ),
+    "a name that is too long": (
+        {}, {"devices": "x" * 300 + ".csv"}, ["cannot be read: File name too long"],
+    ),
+    "an out name that is too long": ({}, {"out": "x" * 300}, ["--out", "File name too long"]),
+    "a name that is no text": ({}, {"devices": "caf\udce9.csv"}, ["caf\\udce9.csv", "not UTF-8"]),
+    "an out name that is no text": ({}, {"out": "o\udce9"}, ["o\\udce9", "not UTF-8"]),
+    "an out name that is empty": ({}, {"out": ""}, ["'--out'", "the name is empty"]),
+    "a devices name that is empty": ({}, {"devices": " "}, ["'--devices'", "the name is empty"]),
     "out is a file": ({}, {"out": "devices.csv"}, ["devices.csv is a file", "name a folder"]),
 }  # fmt: skip
 
@@ -335,6 +368,35 @@ def test_bad_input_ends_with_2_a_message_and_no_files(optimize, folder, case):
     message = " ".join(run.err.replace("│", " ").split())
     assert [word for word in words if word not in message] == []
     assert "Traceback" not in run.err
+    assert not (folder / "out").exists()
+
+
+def test_an_input_is_never_replaced_by_a_result(optimize, folder):
+    (folder / "rejects.csv").write_text(DEVICES)
+    (folder / "link.csv").symlink_to(folder / "rejects.csv")
+    for devices in ("rejects.csv", "./rejects.csv", "link.csv"):
+        run = optimize(devices=devices, out=".")
+        assert run.code == 2
+        assert "the results would replace the input" in run.err
+    assert (folder / "rejects.csv").read_text() == DEVICES
+    assert not (folder / "summary.json").exists()
+
+
+def test_no_problem_of_the_plans_is_told_where_the_devices_are_at_fault(optimize, folder):
+    (folder / "devices.csv").write_text(f"{HEADER}\nx,A,P-SMALL,-1\n")
+    (folder / "comm.csv").write_text(COMMUNICATION_PLANS + "D,P-NONE\n")
+    assert "P-NONE" not in optimize().err
+
+
+def test_ctrl_c_ends_with_130_and_says_so(optimize, folder, monkeypatch):
+    from core.files import inputs
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inputs, "read_inputs", interrupt)
+    run = optimize()
+    assert (run.code, run.err) == (130, "carrier-opt: interrupted\n")
     assert not (folder / "out").exists()
 
 
@@ -368,6 +430,48 @@ def test_the_command_as_a_process_in_a_pipe(folder):
     )  # fmt: skip
     assert bad.returncode == 2
     assert bad.stderr.strip() == "carrier-opt: no.csv does not exist: check the name and the folder"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_a_stdout_that_cannot_show_or_take_the_text_is_no_reason_for_a_traceback(folder, flag):
+    (folder / "comm.csv").write_text(COMMUNICATION_PLANS.replace("C,", "\u0416\U0001f600,"))
+    (folder / "devices.csv").write_text(DEVICES.replace(",C,", ",\u0416\U0001f600,"))
+    command = [
+        sys.executable, "-m", "cli.main", "optimize", "--devices", "devices.csv", "--rate-plans",
+        "plans.csv", "--communication-plans", "comm.csv", "--out", "out", *flag,
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
+
+    def run(stdout: int) -> tuple[int, str, bytes]:
+        with subprocess.Popen(
+            command, stdout=stdout, stderr=subprocess.PIPE, env=environment
+        ) as process:
+            out, err = process.communicate()
+        return process.returncode, err.decode(), out
+
+    code, _, out = run(subprocess.PIPE)
+    assert code == 0
+    if flag:
+        assert json.loads(out) == summary_of(folder)
+    else:
+        assert b"\\u0416\\U0001f600" in out
+    with Path("/dev/full").open("wb") as full:
+        code, err, _ = run(full.fileno())
+    assert code == 1
+    assert err.splitlines()[1:] == [
+        "  devices.csv: rate plan 'P-GONE' is not in the rate plans: its SIMs (1) keep it, unpriced",
+        "carrier-opt: reading or writing failed: [Errno 28] No space left on device",
+    ]
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, env=environment, check=False
+    )  # fmt: skip
+    assert (closed.returncode, len(closed.stderr.splitlines())) == (0, 2)
+    reader, writer = os.pipe()
+    os.close(reader)
+    code, err, _ = run(writer)
+    os.close(writer)
+    assert (code, len(err.splitlines())) == (1, 2)
 
 
 @pytest.mark.e2e

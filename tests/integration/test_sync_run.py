@@ -11,7 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from core.carriers.base import UsageAccess
-from core.carriers.control_center import control_center_capabilities, open_control_center
+from core.carriers.control_center import (
+    ControlCenterClient,
+    control_center_capabilities,
+    open_control_center,
+)
 from core.carriers.credentials import Credentials
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
@@ -265,6 +269,67 @@ def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, template, tmp_pat
     never = by_plan["usage_bytes"].is_null()
     assert sim_by_sim.filter(~never).equals(by_plan.filter(~never))
     assert (sim_by_sim.filter(never)["usage_bytes"] == 0).all()  # told apart only by plan
+
+
+@pytest.mark.parametrize("zones_in", [("long", "short"), ("long", "long")])
+def test_usage_under_both_forms_of_a_number_is_that_of_one_sim(
+    serve, engine, monkeypatch, zones_in
+):
+    fleet = good_rows(fleet_of(60)).filter(pl.col("iccid").str.len_bytes() == 20)
+    server = serve(fleet)
+    synchronise(server, engine)
+    expected = load_devices(engine, 1, 1).select("iccid", "usage_bytes", "sms_count")
+    assert expected["usage_bytes"].sum() > 0
+    pages = ControlCenterClient.usage_pages
+
+    def told_twice(client, *args, **kwargs):
+        for page in pages(client, *args, **kwargs):
+            rows = page.rows
+            if zones_in == ("long", "short"):  # the same rows again, under the other form
+                rows = pl.concat([rows, rows.with_columns(pl.col("iccid").str.slice(0, 19))])
+                yield replace(page, rows=rows, raw=[*page.raw, *page.raw])
+            else:  # under the other form only
+                yield replace(page, rows=rows.with_columns(pl.col("iccid").str.slice(0, 19)))
+
+    monkeypatch.setattr(ControlCenterClient, "usage_pages", told_twice)
+    synchronise(server, engine)
+    assert load_devices(engine, 1, 1).select(expected.columns).equals(expected)
+
+
+def test_a_sim_that_is_listed_under_both_forms_is_stored_and_asked_about_once(
+    serve, engine, monkeypatch
+):
+    fleet = good_rows(fleet_of(300)).filter(pl.col("iccid").str.len_bytes() == 20)
+    server = serve(fleet)
+    once = synchronise(server, engine)
+    before = load_devices(engine, 1, 1)
+    pages = ControlCenterClient.device_pages
+
+    def in_both_forms(client, scan):
+        for page in pages(client, scan):
+            yield replace(page, rows=page.rows.with_columns(pl.col("iccid").str.slice(0, 19)))
+            yield page
+
+    monkeypatch.setattr(ControlCenterClient, "device_pages", in_both_forms)
+    twice = synchronise(server, engine)
+    assert load_devices(engine, 1, 1).equals(before)
+    assert once.activations > 0
+    assert (twice.devices, twice.activations) == (once.devices, once.activations)
+    assert twice.duplicates == once.devices + 2 * once.duplicates
+    assert twice.removed == 0
+
+
+def test_lists_of_devices_and_of_usage_have_the_same_page_limit(serve, engine, monkeypatch):
+    limits = []
+    pages = ControlCenterClient.usage_pages
+
+    def noted(client, *args, max_pages):
+        limits.append(max_pages)
+        return pages(client, *args, max_pages=max_pages)
+
+    monkeypatch.setattr(ControlCenterClient, "usage_pages", noted)
+    synchronise(serve(fleet_of(60)), engine, replace(REQUEST, max_pages=777))
+    assert set(limits) == {777}
 
 
 def test_a_list_that_is_suddenly_empty_is_no_reason_to_remove_everything(serve, engine):

@@ -83,3 +83,18 @@ def test_no_numbers_have_no_problems():
 def test_both_forms_of_one_sim_have_the_same_key():
     keys = match_keys(pl.Series(["89014103270100000058", "8901410327010000005"])).to_list()
     assert keys[0] == keys[1] == "8901410327010000005"
+
+
+@given(st.text("0123456789", min_size=19, max_size=19), st.integers(1, 9))
+def test_only_the_right_check_digit_makes_two_numbers_one_sim(short, shift):
+    right = plain_luhn(short)
+    mistyped = f"{short}{(right + shift) % 10}"
+    neighbour = f"{short[:18]}{(int(short[18]) + shift) % 10}"
+    numbers = pl.Series([short, f"{short}{right}", mistyped, neighbour, None, "x"])
+    assert match_keys(numbers).to_list() == [short, short, mistyped, neighbour, None, "x"]
+
+
+def test_a_full_number_of_19_digits_is_not_taken_for_another_of_its_18_digits():
+    full = "890141032701000000" + str(plain_luhn("890141032701000000"))
+    keys = match_keys(pl.Series([full, "8901410327010000009", full[:18]])).to_list()
+    assert len(set(keys)) == 3

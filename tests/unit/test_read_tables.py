@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -139,6 +139,17 @@ class TestCsv:
             read(write("a.csv", content))
         assert all(word in str(caught.value) for word in ("a.csv", *words))
 
+    def test_a_field_may_be_as_long_as_it_likes_with_and_without_quotes(self, write):
+        long = "x" * 200_000
+        limit = csv.field_size_limit()
+        assert rows_of(write("plain.csv", f"name,amount\n{long},1\n")) == [(2, long, "1")]
+        assert rows_of(write("quoted.csv", f'name,amount\n"{long}",1\n')) == [(2, long, "1")]
+        assert csv.field_size_limit() == limit
+
+    def test_a_column_without_a_name_is_noted_where_it_is_filled(self, write):
+        table = read(write("a.csv", "name,,amount,,\nx, ,1,red,\n"))
+        assert table.notes == ("a.csv: ignored columns: column 4 (no name)",)
+
     @given(
         st.lists(
             st.lists(
@@ -201,8 +212,10 @@ class TestOtherFormats:
 
     def test_a_nested_column_is_refused_where_it_is_needed_and_dropped_elsewhere(self, tmp_path):
         path = tmp_path / "a.parquet"
-        pl.DataFrame({"name": ["a"], "amount": ["1"], "tags": [["x"]]}).write_parquet(path)
+        extra = {"tags": [["x"]], "at": [time(7, 30)], "blob": [b"x"]}
+        pl.DataFrame({"name": ["a"], "amount": ["1"], **extra}).write_parquet(path)
         assert read(path).cells.columns == ["name", "amount"]
+        assert read(path).notes == ("a.parquet: ignored columns: tags, at, blob",)
         pl.DataFrame({"name": ["a"], "amount": [["1"]]}).write_parquet(path)
         with pytest.raises(InputError, match=r"column amount holds List\(String\)"):
             read(path)
@@ -254,6 +267,21 @@ class TestNames:
             read(tmp_path)
         with pytest.raises(InputError, match=r"ending in \.txt cannot be read; allowed are \.csv"):
             read(write("a.txt", "name,amount\n"))
+
+    def test_a_name_that_is_too_long_or_no_text_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match="cannot be read: File name too long"):
+            read(tmp_path / ("x" * 300 + ".csv"))
+        with pytest.raises(InputError, match=r"caf\\udce9.csv: the name is not UTF-8") as caught:
+            read(tmp_path / "caf\udce9.csv")
+        str(caught.value).encode()
+
+    def test_a_folder_that_may_not_be_entered_is_refused(self, tmp_path, monkeypatch):
+        def refuse(self, **options):
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr(Path, "stat", refuse)
+        with pytest.raises(InputError, match=r"a\.csv cannot be read: Permission denied"):
+            read(tmp_path / "a.csv")
 
     def test_the_ending_may_be_in_capitals(self, write):
         assert rows_of(write("A.CSV", "name,amount\nx,1\n")) == [(2, "x", "1")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.carriers.iccid import BAD_CHECK_DIGIT, BAD_ICCID
 from core.files.rejects import (
     REASON_SENTENCES,
     REJECT_SCHEMA,
@@ -10,9 +11,12 @@ from core.files.rejects import (
     combine_rejects,
     count_by_reason,
     no_rejects,
+    reject_lines,
     rejects_frame,
     why_nothing_usable,
 )
+from core.reports.remarks import meaning_of
+from core.sync.validation import MISSING_VALUE, NO_DETAILS, NOT_A_NUMBER, OUT_OF_RANGE
 
 
 def reject(row: int, reason: RejectReason, file: str = "d.csv") -> Reject:
@@ -23,6 +27,20 @@ def test_every_reason_has_a_sentence_of_its_own():
     assert set(REASON_SENTENCES) == set(RejectReason)
     assert len(set(REASON_SENTENCES.values())) == len(RejectReason)
     assert all(sentence.endswith(".") for sentence in REASON_SENTENCES.values())
+
+
+def test_reasons_of_carrier_syncs_have_a_sentence_too():
+    reasons = (BAD_ICCID, BAD_CHECK_DIGIT, MISSING_VALUE, NOT_A_NUMBER, OUT_OF_RANGE, NO_DETAILS)
+    assert [reason for reason in reasons if not meaning_of(reason)] == []
+
+
+def test_the_first_rejects_are_told_with_their_place_and_the_others_counted():
+    rejects = rejects_frame(reject(row, RejectReason.NEGATIVE) for row in (2, 3, 4))
+    assert reject_lines(rejects, 1) == [
+        "  d.csv, row 2, column usage_mb: negative: 'x'",
+        "  and 2 more",
+    ]
+    assert len(reject_lines(rejects, 3)) == 3
 
 
 def test_the_reasons_that_users_rely_on_keep_their_names():

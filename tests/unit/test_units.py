@@ -11,7 +11,6 @@ from core.units import (
     MAX_UNIT_BYTES,
     MEBIBYTE,
     bytes_from_text,
-    micros_from_text,
     micros_to_text,
     parse_decimal,
     refusal_reason,
@@ -118,19 +117,19 @@ def test_amounts_become_micro_units():
 
 
 def test_float_columns_count_as_their_shortest_repr():
-    """0.1 + 0.2 is 0.30000000000000004 to its reader, and 1.0000005 is half a micro-unit up."""
+    """0.1 + 0.2 is 0.30000000000000004 to its reader, and 1.0000005 is half a byte of a million up."""
     column = pl.Series("rate", [0.1, 1.0000005, 0.1 + 0.2, 1e-7, float("nan"), float("inf"), None])
-    converted = micros_from_text(column)
+    converted = bytes_from_text(column, 10**6)
     assert converted.to_list() == [100_000, 1_000_001, 300_000, 0, None, None, None]
     assert (converted.name, converted.dtype) == ("rate", pl.Int64)
 
 
 def test_columns_of_other_types_are_converted_too():
     assert bytes_from_text(pl.Series([1, 2])).to_list() == [MEBIBYTE, 2 * MEBIBYTE]
-    assert micros_from_text(pl.Series([Decimal("1.50")])).to_list() == [1_500_000]
-    assert micros_from_text(pl.Series([None, None])).to_list() == [None, None]
-    assert micros_from_text(pl.Series([], dtype=pl.String)).to_list() == []
-    assert micros_from_text(pl.Series([True])).to_list() == [None]
+    assert bytes_from_text(pl.Series([Decimal("1.50")]), 10**6).to_list() == [1_500_000]
+    assert bytes_from_text(pl.Series([None, None])).to_list() == [None, None]
+    assert bytes_from_text(pl.Series([], dtype=pl.String)).to_list() == []
+    assert bytes_from_text(pl.Series([True])).to_list() == [None]
 
 
 def test_mixed_columns_keep_their_order():

@@ -1,0 +1,55 @@
+"""What stage SYNCING asks of a synchronisation (C2)."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from core.domain import BillingCycle
+from core.stages import syncing
+from core.sync.store import PublishedRun
+
+
+@pytest.mark.parametrize(
+    ("device_count", "page_size", "expected"),
+    [
+        (None, 50, 20_000),
+        (400_000, 50, 20_000),
+        (500_000, 50, 20_000),
+        (500_001, 50, 20_002),
+        (3_000_000, 50, 120_000),
+        (3_000_000, 1000, 20_000),
+    ],
+)
+def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_20_000(
+    monkeypatch, device_count, page_size, expected
+):
+    class Store:
+        def __init__(self, _engine):
+            pass
+
+        def last_published(self, provider_id):
+            if device_count is None:
+                return None
+            return PublishedRun(
+                run_id=provider_id,
+                kind="full",
+                started_at=datetime(2026, 10, 1, tzinfo=UTC),
+                device_count=device_count,
+            )
+
+    for name in ("load_rate_plans", "load_communication_plans"):
+        monkeypatch.setattr(syncing, name, lambda *_: [])
+    monkeypatch.setattr(syncing, "SqlDeviceStore", Store)
+    monkeypatch.setattr(syncing, "sync_devices", lambda _client, _store, request, **_: request)
+    cycle = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
+    context = SimpleNamespace(
+        provider=SimpleNamespace(id=7, time_zone="UTC", uses_proration=True),
+        period=SimpleNamespace(id=1, cycle=cycle),
+        session_id=1,
+    )
+    client = SimpleNamespace(capabilities=SimpleNamespace(page_size=page_size))
+    request = syncing.sync_session(None, context, client, now=lambda: datetime.now(tz=UTC))
+    assert request.max_pages == expected
