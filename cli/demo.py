@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.paths import path_option
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
@@ -32,7 +34,7 @@ def demo(
         int, typer.Option(min=1, max=5_000_000, help="SIMs in the simulated fleet.")
     ] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated fleet.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for database, reports and messages.")] = Path(
+    out: Annotated[Path, path_option("Folder for database, reports and messages.")] = Path(
         "demo-output"
     ),
     page_size: Annotated[

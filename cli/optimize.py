@@ -8,10 +8,11 @@ import time
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.paths import path_option
 from core.domain import (
     WALK_STRATEGIES,
     BillingCycle,
@@ -44,25 +45,14 @@ class FilePortal(StrEnum):
     MOBILITY = "mobility"
 
 
-def _path(text: str) -> Path:
-    """Read a path; an empty text, which Path takes for the current folder, is refused."""
-    if not text.strip():
-        raise typer.BadParameter("the name is empty: is a variable of the shell not set?")
-    return Path(text)
-
-
-def _path_option(help_text: str) -> Any:
-    return typer.Option(help=help_text, parser=_path, metavar="<path>")
-
-
 def optimize(
     *,
-    devices: Annotated[Path, _path_option("Devices: CSV, Parquet or xlsx.")],
-    rate_plans: Annotated[Path, _path_option("Rate plans: CSV, Parquet or xlsx.")],
-    out: Annotated[Path, _path_option("Folder for the results; made if missing.")],
+    devices: Annotated[Path, path_option("Devices: CSV, Parquet or xlsx.")],
+    rate_plans: Annotated[Path, path_option("Rate plans: CSV, Parquet or xlsx.")],
+    out: Annotated[Path, path_option("Folder for the results; made if missing.")],
     communication_plans: Annotated[
         Path | None,
-        _path_option("Rate plans per communication plan; without it all for every SIM."),
+        path_option("Rate plans per communication plan; without it all for every SIM."),
     ] = None,
     taxes: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
     constraints: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,

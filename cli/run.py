@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.database import Database
+from cli.paths import path_option
 from core.domain import ChargeType
 
 
@@ -28,7 +29,7 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Mark everything DRY RUN.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for reports; else CARRIER_OPT_OUTPUT_DIR.")
+        Path | None, path_option("Folder for reports; else CARRIER_OPT_OUTPUT_DIR.")
     ] = None,
     database: Database = None,
 ) -> None:

@@ -136,7 +136,9 @@ def test_every_sim_is_in_one_group_unpriced_or_listed_with_a_reason(account):
 
 def test_a_fleet_on_unknown_plans_only_has_no_group(account):
     account.synchronise(("89014103270100000058", "ACTIVATED", "GONE", "X", None))
-    with pytest.raises(DataError, match=r"No communication group with SIMs.* 1 have a plan that is"):
+    with pytest.raises(
+        DataError, match=r"No communication group with SIMs.* 1 have a plan that is"
+    ):
         account.group()
 
 
