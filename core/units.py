@@ -97,19 +97,20 @@ def bytes_from_text(column: pl.Series, unit_bytes: int = MEBIBYTE) -> pl.Series:
         refused, for which :func:`refusal_reason` says why.
     """
     _check_unit(unit_bytes)
-    return _scaled_column(column, unit_bytes, MAX_USAGE_BYTES)
-
-
-def micros_from_text(column: pl.Series) -> pl.Series:
-    """Convert a column of amounts into micro-units; as :func:`to_micros`, for many.
-
-    Returns
-    -------
-    pl.Series
-        Int64, shape ``(n,)``, each in ``0 .. MAX_PRICE_MICROS``; null where the value is missing or
-        refused, for which :func:`refusal_reason` says why.
-    """
-    return _scaled_column(column, MICROS, MAX_PRICE_MICROS)
+    text = column.cast(pl.String).str.strip_chars().alias("text")
+    is_plain = text.str.contains(_PLAIN)
+    frame = (
+        pl.DataFrame([text])
+        .select(pl.when(is_plain).then(pl.col("text")).str.split_exact(".", 1).alias("parts"))
+        .unnest("parts")
+    )
+    scaled = frame.select(_plain_scaled(unit_bytes))["scaled"]
+    odd_rows = (~is_plain).fill_null(value=False).arg_true()
+    if len(odd_rows):
+        odd = [_scaled_or_none(value, unit_bytes) for value in text.gather(odd_rows).to_list()]
+        scaled = scaled.scatter(odd_rows, pl.Series(odd, dtype=pl.Int64))
+    allowed = scaled.is_between(0, MAX_USAGE_BYTES)
+    return pl.select(pl.when(allowed).then(scaled)).to_series().alias(column.name)
 
 
 def refusal_reason(text: str | None) -> str:
@@ -161,23 +162,6 @@ def _round_half_up(value: Decimal, unit: int) -> int:
     return int(exact.multiply(value, Decimal(unit)).to_integral_value(ROUND_HALF_UP))
 
 
-def _scaled_column(column: pl.Series, unit: int, largest: int) -> pl.Series:
-    text = column.cast(pl.String).str.strip_chars().alias("text")
-    is_plain = text.str.contains(_PLAIN)
-    frame = (
-        pl.DataFrame([text])
-        .select(pl.when(is_plain).then(pl.col("text")).str.split_exact(".", 1).alias("parts"))
-        .unnest("parts")
-    )
-    scaled = frame.select(_plain_scaled(unit))["scaled"]
-    odd_rows = (~is_plain).fill_null(value=False).arg_true()
-    if len(odd_rows):
-        odd = [_scaled_or_none(value, unit) for value in text.gather(odd_rows).to_list()]
-        scaled = scaled.scatter(odd_rows, pl.Series(odd, dtype=pl.Int64))
-    allowed = scaled.is_between(0, largest)
-    return pl.select(pl.when(allowed).then(scaled)).to_series().alias(column.name)
-
-
 def _plain_scaled(unit: int) -> pl.Expr:
     """``round(whole.fraction * unit)`` with the fraction in two halves of nine digits.
 
@@ -200,5 +184,5 @@ def _scaled_or_none(text: str, unit: int) -> int | None:
         value = parse_decimal(text)
     except ValueError:
         return None
-    # Every column's limit lies below 2**62, so that a clipped value is still out of range.
+    # MAX_USAGE_BYTES lies below 2**62, so that a clipped value is still out of range.
     return min(_round_half_up(value, unit), 1 << 62) if value >= 0 else None

@@ -39,6 +39,10 @@ RATE_PLAN_SCHEMA: dict[str, pl.DataType] = {
 """Columns of the carrier's list of rate plans."""
 
 
+MIN_PAGE_LIMIT = 20_000
+"""Pages per list that are always read before the carrier is taken to never end (C2)."""
+
+
 class Paging(StrEnum):
     """How lists are read."""
 
@@ -164,7 +168,7 @@ class ListScan:
 
     since: datetime | None = None
     boundaries: tuple[datetime, ...] = ()
-    max_pages: int = 20_000
+    max_pages: int = MIN_PAGE_LIMIT
 
 
 class CarrierClient(Protocol):
@@ -191,8 +195,10 @@ class CarrierClient(Protocol):
         """Read one SIM."""
         ...
 
-    def usage_pages(self, rate_plan: str, cycle_start: date) -> Iterator[UsagePage]:
-        """Read the usage that SIMs had on a rate plan in a cycle.
+    def usage_pages(
+        self, rate_plan: str, cycle_start: date, *, max_pages: int = MIN_PAGE_LIMIT
+    ) -> Iterator[UsagePage]:
+        """Read the usage that SIMs had on a rate plan in a cycle; ``max_pages`` as in a scan.
 
         A row may come more than once; rows with the same ICCID and zone are the same row.
         """

@@ -17,6 +17,7 @@ import polars as pl
 
 from core.carriers.base import (
     DEVICE_PAGE_SCHEMA,
+    MIN_PAGE_LIMIT,
     RATE_PLAN_SCHEMA,
     USAGE_PAGE_SCHEMA,
     CarrierCapabilities,
@@ -186,7 +187,7 @@ class ControlCenterClient:
         )
 
     def usage_pages(
-        self, rate_plan: str, cycle_start: date, *, max_pages: int = 20_000
+        self, rate_plan: str, cycle_start: date, *, max_pages: int = MIN_PAGE_LIMIT
     ) -> Iterator[UsagePage]:
         """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
 
@@ -208,8 +209,8 @@ class ControlCenterClient:
                 return
             before = page
         msg = (
-            f"usage of rate plan {rate_plan!r} goes on after {max_pages:,} pages (max_pages): "
-            "raise the limit if the plan really is that large"
+            f"usage of rate plan {rate_plan!r} goes on after {max_pages:,} pages, far more than the "
+            "account's devices need: it may never end; ask the carrier about the list"
         )
         raise CarrierProtocolError(msg)
 

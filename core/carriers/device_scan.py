@@ -192,8 +192,9 @@ class _Sweep:
         while high is None or high - low > 1:
             if high is None and low >= self._max_pages:
                 msg = (
-                    f"the carrier's list of devices goes on after {self._max_pages:,} pages "
-                    "(max_pages): raise the limit if the account really is that large"
+                    f"the carrier's list of devices goes on after {self._max_pages:,} pages, far "
+                    "more than the account's devices need: it may never end; ask the carrier "
+                    "about the list"
                 )
                 raise CarrierProtocolError(msg)
             probe = min(low * 2, self._max_pages) if high is None else (low + high) // 2

@@ -3,7 +3,14 @@
 ITU-T E.118 ends the number with a check digit after Luhn. The same SIM is known to some systems by
 20 digits and to others by the first 19 of them, without the check digit; 19-digit numbers with a
 check digit of their own exist too. So the check digit can be verified only where there are 20
-digits, and two numbers mean the same SIM if their first 19 digits agree (C4).
+digits.
+
+Two numbers mean the same SIM if one is the other plus its right check digit (C4). Nothing else does:
+19 digits are never shortened or lengthened, so that two numbers of 19 digits are two SIMs, whether
+or not the last digit is a check digit. A number of 19 digits that has its own check digit could be
+mistaken for the truncation of a 20-digit one only where its issuer gave out both, and E.118 has an
+issuer's numbers all of one length. Its check digit would tell nothing: that of one truncation in
+ten is right by chance.
 """
 
 from __future__ import annotations
@@ -14,6 +21,9 @@ import polars as pl
 
 BAD_ICCID = "bad_iccid"
 """Reason: not 19 or 20 digits."""
+
+KEY_DIGITS = 19
+"""Digits that both forms of a number have."""
 
 BAD_CHECK_DIGIT = "bad_check_digit"
 """Reason: the 20th digit is not the check digit of the 19 before it."""
@@ -71,5 +81,20 @@ def iccid_problems(iccids: pl.Series) -> pl.Series:
 
 
 def match_keys(iccids: pl.Series) -> pl.Series:
-    """Return the first 19 digits, by which both forms of one SIM's number are found (C4)."""
-    return iccids.str.slice(0, 19)
+    """Return what both forms of one SIM's number have in common, to find one by the other (C4).
+
+    Parameters
+    ----------
+    iccids
+        Text, shape ``(n,)``; may hold nulls.
+
+    Returns
+    -------
+    polars.Series
+        Shape ``(n,)``: the first 19 of 20 digits whose last is their right check digit; anything
+        else as it is, so that a mistyped number is nobody's.
+    """
+    has_check_digit = (iccids.str.len_bytes() == 20) & iccid_problems(iccids).is_null()
+    return pl.select(
+        pl.when(has_check_digit).then(iccids.str.slice(0, KEY_DIGITS)).otherwise(iccids)
+    ).to_series()

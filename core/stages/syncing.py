@@ -7,11 +7,12 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from core.carriers.base import CarrierClient
+from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient
 from core.stages.session import SessionContext
 from core.storage.catalogue import load_communication_plans, load_rate_plans
 from core.storage.devices import SqlDeviceStore
 from core.sync.run import SyncRequest, SyncResult, sync_devices
+from core.sync.store import PublishedRun
 
 
 def sync_session(
@@ -30,6 +31,7 @@ def sync_session(
     CarrierError
         If the carrier's data cannot be had completely; the device tables are then unchanged.
     """
+    store = SqlDeviceStore(engine)
     plans = load_rate_plans(engine, context.provider.id)
     prorated = {plan.code for plan in plans if plan.is_prorated}
     request = SyncRequest(
@@ -45,5 +47,12 @@ def sync_session(
             for plan in load_communication_plans(engine, context.provider.id)
             if context.provider.uses_proration and prorated.intersection(plan.rate_plan_codes)
         },
+        max_pages=_max_pages(store.last_published(context.provider.id), client),
     )
-    return sync_devices(client, SqlDeviceStore(engine), request, clock=now)
+    return sync_devices(client, store, request, clock=now)
+
+
+def _max_pages(before: PublishedRun | None, client: CarrierClient) -> int:
+    """Twice the pages that the fleet needs, and never few (C2)."""
+    n_devices = before.device_count if before is not None else 0
+    return max(MIN_PAGE_LIMIT, 2 * -(-n_devices // client.capabilities.page_size))

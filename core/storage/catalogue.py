@@ -6,13 +6,15 @@ Whoever asks for something that is not there is told what is. Changes are made b
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
 
 from core.domain import CommunicationPlan, PoolScope, Portal, ProrationBasis, RatePlan
-from core.errors import InputError
+from core.errors import InputError, StorageError
 from core.storage.engine import reading
 from core.storage.records import PeriodRecord, ProviderRecord
 from core.storage.schema import (
@@ -22,6 +24,8 @@ from core.storage.schema import (
     service_provider,
     tenant,
 )
+
+LOG = logging.getLogger(__name__)
 
 PROVIDER_COLUMNS = {
     "Name": "name",
@@ -161,23 +165,24 @@ def load_rate_plans(engine: sa.Engine, provider_id: int) -> list[RatePlan]:
     return sorted((_rate_plan(row) for row in rows), key=lambda plan: plan.code)
 
 
-def load_rate_plan_ids(engine: sa.Engine, provider_id: int) -> dict[str, int]:
-    """Read ``CarrierRatePlan.Id`` by plan code."""
-    with reading(engine) as connection:
-        return rate_plan_ids(connection, provider_id)
-
-
 def load_communication_plans(engine: sa.Engine, provider_id: int) -> list[CommunicationPlan]:
-    """Read a provider's active communication plans by name, with the codes of their plan lists."""
+    """Read a provider's active communication plans by name, with the codes of their plan lists.
+
+    Ids of rate plans that are deleted, or that the provider never had, are left out of the lists,
+    as unknown codes are (G1); a warning names them.
+
+    Raises
+    ------
+    StorageError
+        If a list holds anything but ids.
+    """
     with reading(engine) as connection:
         codes = {code_id: code for code, code_id in rate_plan_ids(connection, provider_id).items()}
         rows = connection.execute(of_provider(communication_plan, provider_id)).mappings().all()
     plans = (
         CommunicationPlan(
             name=row["Name"],
-            rate_plan_codes=tuple(
-                codes[int(part)] for part in row["RatePlanIds"].split(",") if part
-            ),
+            rate_plan_codes=tuple(_listed_codes(row["Name"], row["RatePlanIds"], codes)),
         )
         for row in rows
         if row["IsActive"]
@@ -236,6 +241,23 @@ def provider_record(row: sa.RowMapping) -> ProviderRecord:
         billable_statuses=tuple(row["BillableStatuses"].split(";")),
         is_active=row["IsActive"],
     )
+
+
+def _listed_codes(name: str, id_list: str, codes: Mapping[int, str]) -> Iterator[str]:
+    for part in filter(None, map(str.strip, id_list.split(","))):
+        if not (part.isascii() and part.isdecimal()):
+            raise StorageError(
+                f"communication plan {name!r}: RatePlanIds {id_list!r} holds {part!r}, which is no "
+                "id: separate ids of rate plans by commas, such as 1,2"
+            )
+        if int(part) in codes:
+            yield codes[int(part)]
+        else:
+            LOG.warning(
+                "communication plan %r lists rate plan id %s, which is deleted or unknown: left out",
+                name,
+                part,
+            )
 
 
 def _period_record(row: sa.RowMapping) -> PeriodRecord:

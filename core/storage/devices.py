@@ -13,9 +13,15 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from core.carriers.iccid import match_keys
 from core.errors import StorageError
 from core.storage.bulk import Merge, insert_frame, merge_frame, read_frame, slices
-from core.storage.device_publish import publish_devices, publish_usage, remove_unseen
+from core.storage.device_publish import (
+    adopt_forms,
+    publish_devices,
+    publish_usage,
+    remove_unseen,
+)
 from core.storage.engine import insert_row, reading, writing
 from core.storage.schema import (
     device,
@@ -53,8 +59,18 @@ class SqlDeviceStore:
     def start_run(
         self, *, service_provider_id: int, kind: str, session_id: int | None, now: datetime
     ) -> int:
-        """Open a run of kind ``full`` or ``incremental`` and return its id; status ``running``."""
+        """Open a run of kind ``full`` or ``incremental`` and return its id; status ``running``.
+
+        A run of the provider that is still running lost its process, since a provider is
+        synchronised by one session at a time: it is failed and its staging cleared.
+        """
+        run = device_sync_run.c
+        left_running = sa.select(run.Id).where(
+            run.ServiceProviderId == service_provider_id, run.Status == "running"
+        )
         with writing(self._engine) as connection:
+            for run_id in connection.execute(left_running).scalars().all():
+                _fail(connection, run_id, "broken off: its process ended without closing it", now)
             return insert_row(
                 connection,
                 device_sync_run,
@@ -66,7 +82,7 @@ class SqlDeviceStore:
             )
 
     def stage_devices(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add devices; of an ICCID the row with the largest position stays.
+        """Add devices; of a SIM the row with the largest position stays, ICCID and all.
 
         An activation date once told stays where a later row tells none. Adding the same rows again
         changes nothing but the number of duplicates.
@@ -78,6 +94,7 @@ class SqlDeviceStore:
         """
         rows = frame.select(
             pl.lit(run_id, dtype=pl.Int64).alias("DeviceSyncRunId"),
+            MatchKey=match_keys(frame["iccid"]),
             ICCID="iccid",
             Position="position",
             Status="status",
@@ -85,7 +102,7 @@ class SqlDeviceStore:
             CommunicationPlan="communication_plan",
             ActivatedDate="activated_date",
         )
-        replaced = ("Position", "Status", "RatePlan", "CommunicationPlan")
+        replaced = ("ICCID", "Position", "Status", "RatePlan", "CommunicationPlan")
         run = device_sync_run.c
         with writing(self._engine) as connection:
             _require_running(connection, run_id)
@@ -93,7 +110,7 @@ class SqlDeviceStore:
                 connection,
                 jasper_device_staging,
                 rows,
-                keys=("DeviceSyncRunId", "ICCID"),
+                keys=("DeviceSyncRunId", "MatchKey"),
                 rules={
                     **dict.fromkeys(replaced, Merge.REPLACE),
                     "ActivatedDate": Merge.REPLACE_UNLESS_NULL,
@@ -103,7 +120,7 @@ class SqlDeviceStore:
             _update_run(connection, run_id, StagedCount=run.StagedCount + frame.height)
 
     def stage_usage(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add usage; several rows of one ICCID add up (a SIM has usage on each plan it had).
+        """Add usage; several rows of one SIM add up (it has usage on each plan it had).
 
         Raises
         ------
@@ -112,19 +129,21 @@ class SqlDeviceStore:
         """
         rows = frame.select(
             pl.lit(run_id, dtype=pl.Int64).alias("DeviceSyncRunId"),
+            MatchKey=match_keys(frame["iccid"]),
             ICCID="iccid",
             UsageBytes="usage_bytes",
             SmsCount="sms_count",
             VoiceSeconds="voice_seconds",
         )
+        added = ("UsageBytes", "SmsCount", "VoiceSeconds")
         with writing(self._engine) as connection:
             _require_running(connection, run_id)
             merge_frame(
                 connection,
                 jasper_usage_staging,
                 rows,
-                keys=("DeviceSyncRunId", "ICCID"),
-                rules=dict.fromkeys(("UsageBytes", "SmsCount", "VoiceSeconds"), Merge.ADD),
+                keys=("DeviceSyncRunId", "MatchKey"),
+                rules={**dict.fromkeys(added, Merge.ADD), "ICCID": Merge.REPLACE},
             )
 
     def stage_activation(self, run_id: int, frame: pl.DataFrame) -> None:
@@ -136,16 +155,18 @@ class SqlDeviceStore:
             If the run is not running.
         """
         staged = jasper_device_staging.c
-        iccid = staged.ICCID
+        key = staged.MatchKey
         statement = (
             sa.update(jasper_device_staging)
-            .where(staged.DeviceSyncRunId == run_id, iccid == sa.bindparam("iccid"))
+            .where(staged.DeviceSyncRunId == run_id, key == sa.bindparam("match_key"))
             .values(ActivatedDate=sa.bindparam("activated_date"))
         )
-        known = frame.filter(pl.col("activated_date").is_not_null())
+        known = frame.select(
+            match_keys(frame["iccid"]).alias("match_key"), "activated_date"
+        ).drop_nulls("activated_date")
         with writing(self._engine) as connection:
             _require_running(connection, run_id)
-            for part in slices(known.select("iccid", "activated_date")):
+            for part in slices(known):
                 connection.execute(statement, part.to_dicts())
 
     def add_rejects(self, run_id: int, frame: pl.DataFrame) -> None:
@@ -177,7 +198,7 @@ class SqlDeviceStore:
             return sorted(connection.execute(statement).scalars())
 
     def staged_iccids(self, run_id: int, rate_plans: Sequence[str] | None) -> Iterator[list[str]]:
-        """Read staged ICCIDs in slices, ascending; each slice is a transaction of its own.
+        """Read each staged SIM's ICCID in slices, ascending; each slice is its own transaction.
 
         Parameters
         ----------
@@ -185,25 +206,25 @@ class SqlDeviceStore:
             Only devices whose newest row has one of these plans; None for all.
         """
         staged = jasper_device_staging.c
-        iccid = staged.ICCID
-        statement = sa.select(iccid).where(staged.DeviceSyncRunId == run_id)
+        key = staged.MatchKey
+        statement = sa.select(key, staged.ICCID).where(staged.DeviceSyncRunId == run_id)
         if rate_plans is not None:
             statement = statement.where(staged.RatePlan.in_(list(rate_plans)))
-        statement = statement.order_by(iccid).limit(ICCID_SLICE)
+        statement = statement.order_by(key).limit(ICCID_SLICE)
         last = ""
         while True:
             with reading(self._engine) as connection:
-                part = list(connection.execute(statement.where(iccid > last)).scalars())
+                part = connection.execute(statement.where(key > last)).all()
             if part:
-                yield part
-                last = part[-1]
+                yield [row.ICCID for row in part]
+                last = part[-1].MatchKey
             if len(part) < ICCID_SLICE:
                 return
 
     def publish(self, run_id: int, *, period_id: int, now: datetime) -> PublishCounts:
         """Make the run's data the provider's data in one transaction.
 
-        Staged devices replace those with the same ICCID, staged usage that of the same period. A
+        Staged devices replace those that are the same SIM, staged usage that of the same period. A
         full run marks the devices it did not see as deleted. A run that is published already
         changes nothing and tells its counts again.
 
@@ -227,6 +248,7 @@ class SqlDeviceStore:
             n_usage = _count(connection, jasper_usage_staging, run_id)
             if run["Kind"] == "full" and n_devices == 0:
                 _refuse_emptying(connection, run)
+            adopt_forms(connection, run, now)
             publish_devices(connection, run, now)
             publish_usage(connection, run, period_id, now)
             removed = remove_unseen(connection, run, now) if run["Kind"] == "full" else 0
@@ -255,8 +277,7 @@ class SqlDeviceStore:
         with writing(self._engine) as connection:
             if _load_run(connection, run_id)["Status"] != "running":
                 return
-            _clear_staging(connection, run_id)
-            _update_run(connection, run_id, Status="failed", FinishedAt=now, ErrorMessage=error)
+            _fail(connection, run_id, error, now)
 
     def last_published(self, service_provider_id: int) -> PublishedRun | None:
         """Read the newest published run of a provider; None before the first."""
@@ -394,6 +415,11 @@ def _refuse_emptying(connection: sa.Connection, run: sa.RowMapping) -> None:
             "nothing was published; check what the carrier's account may see"
         )
         raise StorageError(msg)
+
+
+def _fail(connection: sa.Connection, run_id: int, error: str, now: datetime) -> None:
+    _clear_staging(connection, run_id)
+    _update_run(connection, run_id, Status="failed", FinishedAt=now, ErrorMessage=error)
 
 
 def _update_run(connection: sa.Connection, run_id: int, **values: Any) -> None:

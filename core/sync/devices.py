@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from core.carriers.base import DevicePage
+from core.carriers.iccid import match_keys
 from core.sync.store import DEVICE_STAGE_SCHEMA, DeviceStore
 from core.sync.validation import check_devices
 
@@ -36,12 +37,18 @@ class ProratedPlans:
 
 @dataclass(slots=True, kw_only=True)
 class DeviceTally:
-    """What has been listed so far."""
+    """What has been listed so far.
+
+    Attributes
+    ----------
+    ask_activation
+        ICCIDs whose activation date is needed: the newest form of each by its match key (C4).
+    """
 
     pages: int = 0
     rows: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
-    ask_activation: dict[str, None] = field(default_factory=dict)
+    ask_activation: dict[str, str] = field(default_factory=dict)
 
 
 def stage_devices(
@@ -77,7 +84,8 @@ def stage_devices(
             tally.rejects.update(checked.rejects["reason"].to_list())
         tally.pages += len(batch)
         tally.rows += good.height
-        tally.ask_activation.update(dict.fromkeys(_concerned(good, batch, prorated)))
+        concerned = _concerned(good, batch, prorated)
+        tally.ask_activation.update(zip(match_keys(concerned), concerned, strict=True))
         on_progress(tally.rows)
     return tally
 
@@ -102,7 +110,7 @@ def _staged(good: pl.DataFrame, first_position: int) -> pl.DataFrame:
     ).select(DEVICE_STAGE_SCHEMA.keys())
 
 
-def _concerned(good: pl.DataFrame, batch: list[DevicePage], prorated: ProratedPlans) -> list[str]:
+def _concerned(good: pl.DataFrame, batch: list[DevicePage], prorated: ProratedPlans) -> pl.Series:
     """ICCIDs whose activation date is needed."""
     recent = [
         index
@@ -116,4 +124,4 @@ def _concerned(good: pl.DataFrame, batch: list[DevicePage], prorated: ProratedPl
             | pl.col("communication_plan").is_in(sorted(prorated.communication_plans))
         )
     )
-    return concerned["iccid"].to_list()
+    return concerned["iccid"]

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from core.carriers.base import CarrierClient, ListScan
+from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError
 from core.sync.devices import DeviceTally, ProratedPlans, stage_devices
@@ -48,7 +48,7 @@ class SyncRequest:
     batch_rows
         Rows per staging batch (C2).
     max_pages
-        Pages per list after which the carrier is taken to never end (C2).
+        Pages per list of devices or usage after which the carrier is taken to never end (C2).
     """
 
     service_provider_id: int
@@ -61,7 +61,7 @@ class SyncRequest:
     prorated_rate_plans: Collection[str] = frozenset()
     prorated_communication_plans: Collection[str] = frozenset()
     batch_rows: int = 1000
-    max_pages: int = 20_000
+    max_pages: int = MIN_PAGE_LIMIT
 
     @property
     def kind(self) -> Literal["full", "incremental"]:
@@ -178,6 +178,7 @@ def _stage_all(
         store,
         run_id,
         cycle_start=request.cycle.start_date,
+        max_pages=request.max_pages,
         batch_rows=request.batch_rows,
         on_progress=lambda _: on_progress(devices.rows),
     )
@@ -185,7 +186,7 @@ def _stage_all(
         client,
         store,
         run_id,
-        devices.ask_activation,
+        devices.ask_activation.values(),
         time_zone=ZoneInfo(request.time_zone),
         batch_rows=request.batch_rows,
         tally=usage,

@@ -20,7 +20,7 @@ DEVICE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "rate_plan": pl.String(),
     "communication_plan": pl.String(),
     "activated_date": pl.Date(),  # null: not told by the list
-    "position": pl.Int64(),  # arrival order within the run; the largest of an ICCID wins
+    "position": pl.Int64(),  # arrival order within the run; the largest of a SIM wins
 }
 """Columns of :meth:`DeviceStore.stage_devices`."""
 
@@ -59,7 +59,7 @@ class PublishCounts:
     devices
         SIMs written, each once.
     duplicates
-        Staged device rows that a later row of the same ICCID replaced.
+        Staged device rows that a later row of the same SIM replaced.
     usage_rows
         SIMs whose usage of the period was written.
     removed
@@ -83,20 +83,29 @@ class PublishedRun:
 
 
 class DeviceStore(Protocol):
-    """Staging and publishing of device data; every ``now`` is aware and in UTC."""
+    """Staging and publishing of device data; every ``now`` is aware and in UTC.
+
+    A SIM is known by its ICCID in either form, with or without check digit, in what is staged as in
+    what is stored (C4, :func:`core.carriers.iccid.match_keys`); the form of the newest device row is
+    the one that is kept.
+    """
 
     def start_run(
         self, *, service_provider_id: int, kind: str, session_id: int | None, now: datetime
     ) -> int:
-        """Open a run of kind ``full`` or ``incremental`` and return its id; status ``running``."""
+        """Open a run of kind ``full`` or ``incremental`` and return its id; status ``running``.
+
+        A run of the provider that is still running was broken off: it is failed and its staging
+        cleared.
+        """
         ...
 
     def stage_devices(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add rows of ``DEVICE_STAGE_SCHEMA``; an ICCID may come again with a larger position."""
+        """Add rows of ``DEVICE_STAGE_SCHEMA``; a SIM may come again with a larger position."""
         ...
 
     def stage_usage(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add rows of ``USAGE_STAGE_SCHEMA``: several rows of one ICCID add up.
+        """Add rows of ``USAGE_STAGE_SCHEMA``: several rows of one SIM add up.
 
         A SIM that changed its rate plan within the cycle has usage on each of its plans.
         """
@@ -111,11 +120,11 @@ class DeviceStore(Protocol):
         ...
 
     def staged_rate_plans(self, run_id: int) -> list[str]:
-        """Distinct rate plans of the staged SIMs, by the newest row of each ICCID, ascending."""
+        """Distinct rate plans of the staged SIMs, by the newest row of each, ascending."""
         ...
 
     def staged_iccids(self, run_id: int, rate_plans: Sequence[str] | None) -> Iterator[list[str]]:
-        """Staged ICCIDs whose newest row has one of these plans (None: all), in slices."""
+        """Staged SIMs whose newest row has one of these plans (None: all), in slices."""
         ...
 
     def publish(self, run_id: int, *, period_id: int, now: datetime) -> PublishCounts:

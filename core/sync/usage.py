@@ -10,6 +10,7 @@ from datetime import date, tzinfo
 import polars as pl
 
 from core.carriers.base import CarrierClient, UsageAccess, UsagePage
+from core.carriers.iccid import match_keys
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 from core.sync.store import ACTIVATION_STAGE_SCHEMA, USAGE_STAGE_SCHEMA, DeviceStore
 from core.sync.validation import Checked, check_usage, check_usage_sums, missing_details
@@ -31,6 +32,7 @@ def stage_usage(
     run_id: int,
     *,
     cycle_start: date,
+    max_pages: int,
     batch_rows: int,
     on_progress: Callable[[int], None],
 ) -> UsageTally:
@@ -38,6 +40,11 @@ def stage_usage(
 
     A rate plan whose usage the carrier refuses to tell is read SIM by SIM. A SIM that nothing is
     told about has no usage row: that is not the same as 0 bytes (U1).
+
+    Parameters
+    ----------
+    max_pages
+        Pages per rate plan after which the carrier is taken to never end (C2).
 
     Raises
     ------
@@ -49,7 +56,8 @@ def stage_usage(
     for rate_plan in store.staged_rate_plans(run_id):
         try:
             if by_plan:
-                _stage_plan(client, store, run_id, rate_plan, cycle_start, tally)
+                pages = client.usage_pages(rate_plan, cycle_start, max_pages=max_pages)
+                _stage_plan(pages, store, run_id, tally)
             else:
                 _stage_sim_by_sim(client, store, run_id, rate_plan, batch_rows, tally)
         except RejectedByCarrierError as error:
@@ -99,24 +107,22 @@ def stage_activations(
 
 
 def _stage_plan(
-    client: CarrierClient,
-    store: DeviceStore,
-    run_id: int,
-    rate_plan: str,
-    cycle_start: date,
-    tally: UsageTally,
+    listed: Iterable[UsagePage], store: DeviceStore, run_id: int, tally: UsageTally
 ) -> None:
-    """Stage one plan's usage: zones of a SIM add up, a row that comes again counts once."""
+    """Stage one plan's usage: zones of a SIM add up, a row that comes again counts once.
+
+    A SIM's row that comes again under the other form of its ICCID is the same row (C4).
+    """
     pages: list[UsagePage] = []
     good: list[pl.DataFrame] = []
 
     def check() -> None:
         checked = check_usage(pages)
         _note(store, run_id, tally, checked.rejects)
-        good.append(checked.good.drop("page_index"))
+        good.append(_keyed(checked))
         pages.clear()
 
-    for page in client.usage_pages(rate_plan, cycle_start):
+    for page in listed:
         tally.pages += 1
         pages.append(page)
         if sum(p.rows.height for p in pages) >= 1000:
@@ -124,7 +130,7 @@ def _stage_plan(
     if pages:
         check()
     if good:
-        rows = pl.concat(good).unique(("iccid", "zone"), keep="last", maintain_order=True)
+        rows = pl.concat(good).unique(("match_key", "zone"), keep="last", maintain_order=True)
         _stage_sums(store, run_id, rows, tally)
 
 
@@ -139,9 +145,9 @@ def _stage_sim_by_sim(
     pages: list[UsagePage] = []
 
     def stage() -> None:
-        checked: Checked = check_usage(pages)
+        checked = check_usage(pages)
         _note(store, run_id, tally, checked.rejects)
-        _stage_sums(store, run_id, checked.good.drop("page_index"), tally)
+        _stage_sums(store, run_id, _keyed(checked), tally)
         pages.clear()
 
     n_unread = 0
@@ -162,9 +168,16 @@ def _stage_sim_by_sim(
         )
 
 
+def _keyed(checked: Checked) -> pl.DataFrame:
+    """Good usage rows with the key that both forms of a SIM's ICCID share."""
+    return checked.good.drop("page_index").with_columns(
+        match_keys(checked.good["iccid"]).alias("match_key")
+    )
+
+
 def _stage_sums(store: DeviceStore, run_id: int, rows: pl.DataFrame, tally: UsageTally) -> None:
-    sums = rows.group_by("iccid", maintain_order=True).agg(
-        pl.col("usage_bytes", "sms_count", "voice_seconds").sum()
+    sums = rows.group_by("match_key", maintain_order=True).agg(
+        pl.col("iccid").last(), pl.col("usage_bytes", "sms_count", "voice_seconds").sum()
     )
     checked = check_usage_sums(sums)
     _note(store, run_id, tally, checked.rejects)

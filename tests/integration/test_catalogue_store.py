@@ -263,7 +263,8 @@ def test_a_date_without_a_period_is_answered_with_the_remedy(engine, provider):
 def stored_ids(engine):
     table = carrier_rate_plan.c
     with reading(engine) as connection:
-        return dict(connection.execute(sa.select(table.RatePlanCode, table.Id)).tuples().all())
+        rows = connection.execute(sa.select(table.RatePlanCode, table.Id)).all()
+    return {row.RatePlanCode: row.Id for row in rows}
 
 
 def test_plans_come_back_as_they_were_imported(engine, provider):

@@ -112,8 +112,8 @@ LONG, SHORT = "89014103270100000058", "8901410327010000005"
 OTHER_SIM, MISTYPED = "8901410327010000004", "89014103270100000057"
 
 
-def stored(engine, period=PERIOD):
-    found = load_devices(engine, PROVIDER, period)
+def stored(engine, period=PERIOD, provider=PROVIDER):
+    found = load_devices(engine, provider, period)
     return found.select("iccid", "rate_plan", "usage_bytes").rows()
 
 
@@ -395,14 +395,18 @@ def test_usage_told_under_the_other_form_finds_a_sim_that_the_run_did_not_list(
     assert stored(engine) == [(OTHER_SIM, "A", None), (known, "A", 5)]
 
 
-def test_a_sim_that_is_stored_under_both_forms_is_one_again_after_the_next_run(engine, store):
+@pytest.mark.parametrize("told", [LONG, SHORT])
+def test_a_sim_that_is_stored_under_both_forms_is_one_again_after_the_next_run(engine, store, told):
     synced(store, (LONG, "A", 1), usages=[(LONG, 5)])
     with writing(engine) as connection:
         for table in (device, device_usage):
             row = dict(connection.execute(sa.select(table)).mappings().one())
             connection.execute(sa.insert(table).values(**(row | {"ICCID": SHORT})))
-    synced(store, (SHORT, "B", 1), kind="incremental", usages=[(LONG, 8)])
+        row |= {"BillingPeriodId": NEXT_PERIOD}  # of DeviceUsage, under one form only
+        connection.execute(sa.insert(device_usage).values(**row))
+    synced(store, (SHORT, "B", 1), kind="incremental", usages=[(told, 8)])
     assert stored(engine) == [(SHORT, "B", 8)]
+    assert stored(engine, NEXT_PERIOD) == [(SHORT, "B", 5)]
 
 
 def test_a_provider_keeps_its_form_when_another_tells_the_same_sim_in_the_other(engine, store):
@@ -412,6 +416,7 @@ def test_a_provider_keeps_its_form_when_another_tells_the_same_sim_in_the_other(
     store.stage_usage(run, usage((SHORT, 9)))
     publish(store, run)
     assert stored(engine) == [(LONG, "A", 5)]
+    assert stored(engine, provider=OTHER_PROVIDER) == [(SHORT, "Z", 9)]
 
 
 def test_a_run_that_was_broken_off_is_failed_by_the_next_and_leaves_no_staging(engine, store):

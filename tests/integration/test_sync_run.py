@@ -271,29 +271,34 @@ def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, template, tmp_pat
     assert (sim_by_sim.filter(never)["usage_bytes"] == 0).all()  # told apart only by plan
 
 
-@pytest.mark.parametrize("zones_in", [("long", "short"), ("long", "long")])
+@pytest.mark.parametrize("forms", ["both", "the other"])
 def test_usage_under_both_forms_of_a_number_is_that_of_one_sim(
-    serve, engine, monkeypatch, zones_in
+    serve, engine, template, tmp_path, monkeypatch, forms
 ):
     fleet = good_rows(fleet_of(60)).filter(pl.col("iccid").str.len_bytes() == 20)
     server = serve(fleet)
     synchronise(server, engine)
     expected = load_devices(engine, 1, 1).select("iccid", "usage_bytes", "sms_count")
     assert expected["usage_bytes"].sum() > 0
+    shutil.copy(template, tmp_path / "second.db")
+    second = open_engine(f"sqlite:///{tmp_path / 'second.db'}")
     pages = ControlCenterClient.usage_pages
 
-    def told_twice(client, *args, **kwargs):
+    def told_again(client, *args, **kwargs):
         for page in pages(client, *args, **kwargs):
             rows = page.rows
-            if zones_in == ("long", "short"):  # the same rows again, under the other form
+            if forms == "both":  # the same rows again
                 rows = pl.concat([rows, rows.with_columns(pl.col("iccid").str.slice(0, 19))])
                 yield replace(page, rows=rows, raw=[*page.raw, *page.raw])
-            else:  # under the other form only
+            else:
                 yield replace(page, rows=rows.with_columns(pl.col("iccid").str.slice(0, 19)))
 
-    monkeypatch.setattr(ControlCenterClient, "usage_pages", told_twice)
-    synchronise(server, engine)
-    assert load_devices(engine, 1, 1).select(expected.columns).equals(expected)
+    monkeypatch.setattr(ControlCenterClient, "usage_pages", told_again)
+    result = synchronise(server, second)
+    found = load_devices(second, 1, 1).select(expected.columns)
+    second.dispose()
+    assert found.equals(expected)
+    assert result.usage_rows == expected["usage_bytes"].count()
 
 
 def test_a_sim_that_is_listed_under_both_forms_is_stored_and_asked_about_once(

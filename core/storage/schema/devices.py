@@ -40,7 +40,8 @@ jasper_device_staging = sa.Table(
     "JasperDeviceStaging",
     metadata,
     sa.Column("DeviceSyncRunId", sa.ForeignKey("DeviceSyncRun.Id"), primary_key=True),
-    sa.Column("ICCID", key_text(64), primary_key=True),
+    sa.Column("MatchKey", key_text(64), primary_key=True),  # of both forms of the ICCID (C4)
+    sa.Column("ICCID", key_text(64), nullable=False),
     sa.Column("Position", sa.BigInteger, nullable=False),  # arrival order: the largest wins (C2)
     sa.Column("Status", key_text(64), nullable=False),
     sa.Column("RatePlan", key_text(128)),
@@ -48,19 +49,20 @@ jasper_device_staging = sa.Table(
     sa.Column("ActivatedDate", sa.Date),
     sqlite_with_rowid=False,
 )
-"""The newest row per ICCID that a run has seen."""
+"""The newest row per SIM that a run has seen."""
 
 jasper_usage_staging = sa.Table(
     "JasperUsageStaging",
     metadata,
     sa.Column("DeviceSyncRunId", sa.ForeignKey("DeviceSyncRun.Id"), primary_key=True),
-    sa.Column("ICCID", key_text(64), primary_key=True),
+    sa.Column("MatchKey", key_text(64), primary_key=True),  # of both forms of the ICCID (C4)
+    sa.Column("ICCID", key_text(64), nullable=False),
     sa.Column("UsageBytes", sa.BigInteger, nullable=False),
     sa.Column("SmsCount", sa.BigInteger, nullable=False),
     sa.Column("VoiceSeconds", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Usage per ICCID as a run has read it, all its plans together; no row where none was reported (U1)."""
+"""Usage per SIM as a run has read it, all its plans together; no row where none was reported (U1)."""
 
 device_sync_reject = sa.Table(
     "DeviceSyncReject",

@@ -673,6 +673,7 @@ def _create_tables() -> None:
     op.create_table(
         "JasperDeviceStaging",
         sa.Column("DeviceSyncRunId", BIG_ID, nullable=False),
+        sa.Column("MatchKey", sa.Unicode(64), nullable=False),
         sa.Column("ICCID", sa.Unicode(64), nullable=False),
         sa.Column("Position", sa.BigInteger(), nullable=False),
         sa.Column("Status", sa.Unicode(64), nullable=False),
@@ -684,12 +685,13 @@ def _create_tables() -> None:
             ["DeviceSyncRun.Id"],
             name=op.f("FK_JasperDeviceStaging_DeviceSyncRunId"),
         ),
-        sa.PrimaryKeyConstraint("DeviceSyncRunId", "ICCID", name=op.f("PK_JasperDeviceStaging")),
+        sa.PrimaryKeyConstraint("DeviceSyncRunId", "MatchKey", name=op.f("PK_JasperDeviceStaging")),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "JasperUsageStaging",
         sa.Column("DeviceSyncRunId", BIG_ID, nullable=False),
+        sa.Column("MatchKey", sa.Unicode(64), nullable=False),
         sa.Column("ICCID", sa.Unicode(64), nullable=False),
         sa.Column("UsageBytes", sa.BigInteger(), nullable=False),
         sa.Column("SmsCount", sa.BigInteger(), nullable=False),
@@ -699,7 +701,7 @@ def _create_tables() -> None:
             ["DeviceSyncRun.Id"],
             name=op.f("FK_JasperUsageStaging_DeviceSyncRunId"),
         ),
-        sa.PrimaryKeyConstraint("DeviceSyncRunId", "ICCID", name=op.f("PK_JasperUsageStaging")),
+        sa.PrimaryKeyConstraint("DeviceSyncRunId", "MatchKey", name=op.f("PK_JasperUsageStaging")),
         sqlite_with_rowid=False,
     )
     op.create_table(
