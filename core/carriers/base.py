@@ -39,7 +39,7 @@ RATE_PLAN_SCHEMA: dict[str, pl.DataType] = {
 """Columns of the carrier's list of rate plans."""
 
 
-MIN_PAGE_LIMIT = 20_000
+MIN_PAGE_LIMIT = 200_000
 """Pages per list that are always read before the carrier is taken to never end (C2)."""
 
 
