@@ -30,9 +30,11 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
         If the session failed, or the run did not start.
     """
     from flows.optimize_service_provider import optimize_service_provider
+    from tasks.interrupt import insistent_interrupts
 
     try:
-        result = optimize_service_provider(**parameters)
+        with insistent_interrupts():
+            result = optimize_service_provider(**parameters)
     except KeyboardInterrupt:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
         _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")

@@ -17,6 +17,7 @@ from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, Se
 from core.settings import Settings
 from core.storage.engine import reading
 from core.storage.sessions import load_session
+from tasks.interrupt import check_interrupt
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -56,6 +57,7 @@ class SessionRun:
 
     def enter(self, state: SessionState, *, milestone: int | None = None, info: str = "") -> None:
         """Begin a stage and tell AMOP the milestone that was reached before it (A2)."""
+        check_interrupt()
         self.heartbeat.check()
         self.handle = lifecycle.enter(
             self.engine,
@@ -70,6 +72,7 @@ class SessionRun:
 
     def report(self, progress: int, info: str = "") -> None:
         """Tell AMOP a progress within a stage; told once, never going back."""
+        check_interrupt()
         self.heartbeat.check()
         lifecycle.report_progress(
             self.engine, self.handle, progress, now=utc_now(), device_count=self.devices, info=info
@@ -78,6 +81,7 @@ class SessionRun:
 
     def complete(self, totals: Mapping[str, Any], *, error_message: str | None = None) -> None:
         """End the session with its totals; with errors where groups had to be left out."""
+        check_interrupt()
         self.handle = lifecycle.complete(
             self.engine,
             self.handle,

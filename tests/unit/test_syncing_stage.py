@@ -15,15 +15,14 @@ from core.sync.store import PublishedRun
 @pytest.mark.parametrize(
     ("device_count", "page_size", "expected"),
     [
-        (None, 50, 20_000),
-        (400_000, 50, 20_000),
-        (500_000, 50, 20_000),
-        (500_001, 50, 20_002),
-        (3_000_000, 50, 120_000),
-        (3_000_000, 1000, 20_000),
+        (None, 50, 200_000),
+        (5_000_000, 50, 200_000),
+        (5_000_001, 50, 200_002),
+        (30_000_000, 50, 1_200_000),
+        (30_000_000, 1000, 200_000),
     ],
 )
-def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_20_000(
+def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_200_000(
     monkeypatch, device_count, page_size, expected
 ):
     class Store:

@@ -1,0 +1,56 @@
+"""Ctrl-C that is not lost.
+
+A KeyboardInterrupt is raised wherever the main thread happens to be. Inside a callback or a
+destructor of a library it is printed and forgotten, and the run goes on or waits for something that
+never comes. Here the interrupt is also noted: stages ask for it when they begin and end, and it is
+raised again while the run does not end.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+REPEAT_SECONDS = 15.0
+"""Time that a run gets to end, told once; tidying up takes a few seconds."""
+
+_noted = threading.Event()
+
+
+def check_interrupt() -> None:
+    """Raise KeyboardInterrupt if one was asked for since :func:`insistent_interrupts` began."""
+    if _noted.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[None]:
+    """Note every Ctrl-C of the block, and repeat it until the block ends; for the main thread."""
+    _noted.clear()
+    is_over = threading.Event()
+    main = threading.main_thread()
+
+    def note(_signum: int, _frame: FrameType | None) -> None:
+        _noted.set()
+        raise KeyboardInterrupt
+
+    def repeat() -> None:
+        while not _noted.wait(0.2):
+            if is_over.is_set():
+                return
+        while not is_over.wait(repeat_seconds):
+            if main.ident is not None:
+                signal.pthread_kill(main.ident, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, note)
+    watcher = threading.Thread(target=repeat, name="interrupts", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        signal.signal(signal.SIGINT, before)
+        _noted.clear()

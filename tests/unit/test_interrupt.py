@@ -1,0 +1,40 @@
+"""Ctrl-C that a library swallowed is noted, and raised again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+
+import pytest
+
+from tasks.interrupt import check_interrupt, insistent_interrupts
+
+
+def test_a_swallowed_interrupt_is_raised_at_the_next_check() -> None:
+    with insistent_interrupts():
+        check_interrupt()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check_interrupt()
+    check_interrupt()
+
+
+def test_a_swallowed_interrupt_is_repeated_while_the_block_waits() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        swallow_and_wait()
+
+
+def swallow_and_wait() -> None:
+    with insistent_interrupts(repeat_seconds=0.05):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(30)
+
+
+def test_the_former_handler_is_back_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with insistent_interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
