@@ -49,7 +49,9 @@ def demo(folder: Path, *, devices: int, runs: int, name: str) -> Measurement:
     )
 
 
-def optimize(folder: Path, *, devices: int, suffix: str, runs: int) -> Measurement:
+def optimize(
+    folder: Path, *, devices: int, suffix: str, runs: int, sheets: str = "none"
+) -> Measurement:
     """Run `carrier-opt optimize` on a simulated fleet exported to files."""
     fleet = folder / f"fleet-{devices}"
     if not fleet.exists():
@@ -73,13 +75,14 @@ def optimize(folder: Path, *, devices: int, suffix: str, runs: int) -> Measureme
         devices_file = fleet / "devices.parquet"
         pl.read_csv(fleet / "devices.csv", infer_schema=False).write_parquet(devices_file)
     arguments = [
-        COMMAND, "optimize", "--devices", str(devices_file), "--device-sheets", "none",
+        COMMAND, "optimize", "--devices", str(devices_file), "--device-sheets", sheets,
         "--rate-plans", str(fleet / "rate_plans.csv"),
         "--communication-plans", str(fleet / "communication_plans.csv"),
         "--out", str(folder / "optimized"),
     ]  # fmt: skip
+    what = "" if sheets == "none" else ", SIMs in the workbook"
     return measure(
-        f"optimize, {devices:,} rows, {suffix}", lambda _: arguments, runs=runs, folder=folder
+        f"optimize, {devices:,} rows, {suffix}{what}", lambda _: arguments, runs=runs, folder=folder
     )
 
 
@@ -92,6 +95,9 @@ CASES: dict[str, Callable[[Path], list[Measurement]]] = {
     ],
     "demo-100k": lambda folder: [
         demo(folder, devices=100_000, runs=1, name="demo, 100,000 SIMs, new database")
+    ],
+    "workbook": lambda folder: [
+        optimize(folder, devices=100_000, suffix="csv", runs=1, sheets="all")
     ],
     "optimize": lambda folder: [
         optimize(folder, devices=100_000, suffix="csv", runs=3),
