@@ -2,8 +2,9 @@
 
 A KeyboardInterrupt is raised wherever the main thread happens to be. Inside a callback or a
 destructor of a library it is printed and forgotten, and the run goes on or waits for something that
-never comes. Here the interrupt is also noted: stages ask for it when they begin and end, and it is
-raised again while the run does not end.
+never comes; elsewhere a library turns it into an error of its own. Here the interrupt is also noted:
+stages ask for it when they begin and end, it is raised again while the run does not end, and an
+error that follows it counts as the interrupt that it was.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ REPEAT_SECONDS = 15.0
 _noted = threading.Event()
 
 
+def was_interrupted() -> bool:
+    """Whether Ctrl-C came since :func:`insistent_interrupts` began."""
+    return _noted.is_set()
+
+
 def check_interrupt() -> None:
-    """Raise KeyboardInterrupt if one was asked for since :func:`insistent_interrupts` began."""
-    if _noted.is_set():
+    """Raise KeyboardInterrupt if Ctrl-C came since :func:`insistent_interrupts` began."""
+    if was_interrupted():
         raise KeyboardInterrupt
 
 
@@ -50,6 +56,10 @@ def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[Non
     watcher.start()
     try:
         yield
+    except Exception as error:
+        if was_interrupted():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         is_over.set()
         signal.signal(signal.SIGINT, before)

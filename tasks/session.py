@@ -17,7 +17,7 @@ from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, Se
 from core.settings import Settings
 from core.storage.engine import reading
 from core.storage.sessions import load_session
-from tasks.interrupt import check_interrupt
+from tasks.interrupt import check_interrupt, was_interrupted
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -141,13 +141,12 @@ def session_run(
             yield run
         except (FencedOffError, SessionCancelledError):
             raise
-        except Exception as error:
-            lifecycle.fail(engine, run.handle, now=utc_now(), error_message=_said(error))
-            sender.notify()
-            _clean_up(on_stop, run)
-            raise
-        except BaseException:  # KeyboardInterrupt, SystemExit, Prefect's cancellation
-            lifecycle.cancel(engine, run.handle, now=utc_now(), reason=INTERRUPTED)
+        except BaseException as error:
+            # KeyboardInterrupt, SystemExit and Prefect's cancellation are no Exception.
+            if isinstance(error, Exception) and not was_interrupted():
+                lifecycle.fail(engine, run.handle, now=utc_now(), error_message=_said(error))
+            else:
+                lifecycle.cancel(engine, run.handle, now=utc_now(), reason=INTERRUPTED)
             sender.notify()
             _clean_up(on_stop, run)
             raise

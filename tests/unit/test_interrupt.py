@@ -38,3 +38,21 @@ def test_the_former_handler_is_back_afterwards() -> None:
     with insistent_interrupts():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_that_a_library_makes_of_an_interrupt_counts_as_the_interrupt() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        turn_into_an_error()
+
+
+def turn_into_an_error() -> None:
+    with insistent_interrupts():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise TypeError from interrupt
+
+
+def test_an_error_without_an_interrupt_stays_what_it_is() -> None:
+    with pytest.raises(TypeError), insistent_interrupts():
+        raise TypeError
