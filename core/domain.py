@@ -7,7 +7,8 @@ account's currency (1 USD = 1,000,000 micros), voice is seconds, SMS are counts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -91,6 +92,38 @@ class SolveStatus(StrEnum):
     """Valid, and no claim about the optimum."""
 
 
+class TaxBase(StrEnum):
+    """Which charges a percentage tax or fee is taken of (B6)."""
+
+    RATE = "rate"
+    OVERAGE = "overage"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxRate:
+    """A percentage tax or fee of a jurisdiction (B6).
+
+    Attributes
+    ----------
+    percent_millionths
+        Millionths of a percent: 8.25 % is 8,250,000.
+    """
+
+    jurisdiction: str
+    name: str
+    percent_millionths: int
+    base: TaxBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverageTier:
+    """Price of an overage block that starts at or beyond ``from_bytes`` of overage (B8)."""
+
+    from_bytes: int
+    rate_micros: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatePlan:
     """One rate plan of a carrier account, as billed.
@@ -124,6 +157,12 @@ class RatePlan:
         Plans with the same pool group share one pool under ``PoolScope.POOL_GROUP``.
     is_active, portal
         Whether the plan may be assigned, and for which kind of optimisation (V1).
+    overage_tiers
+        Prices that replace ``overage_rate_micros`` from a volume of overage on, ascending (B8).
+    overage_cap_micros
+        Most that a SIM's data overage costs; None: no cap. Individual plans only (B8).
+    min_devices, max_devices
+        Least and most SIMs that the run may leave on the plan; None: no limit (O8).
     """
 
     code: str
@@ -143,6 +182,44 @@ class RatePlan:
     pool_group: str | None = None
     is_active: bool = True
     portal: Portal = Portal.M2M
+    overage_tiers: tuple[OverageTier, ...] = ()
+    overage_cap_micros: int | None = None
+    min_devices: int | None = None
+    max_devices: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanLimit:
+    """Least and most SIMs on a rate plan after the run; None: no limit (O8)."""
+
+    min_devices: int | None = None
+    max_devices: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """What no result may violate, beside the plan lists (O8); it holds for the run as a whole.
+
+    Attributes
+    ----------
+    locked
+        ICCIDs that keep their plan.
+    plans
+        Limits by plan code; they replace those of the catalogue.
+    max_changes
+        Most SIMs that may get another plan; None: no limit.
+    min_saving_per_change_micros
+        A SIM gets another plan only if that saves at least so much, as reduced cost at the
+        certificate's multipliers.
+    min_saving_micros
+        The run changes nothing unless it saves at least so much.
+    """
+
+    locked: frozenset[str] = frozenset()
+    plans: Mapping[str, PlanLimit] = field(default_factory=dict)
+    max_changes: int | None = None
+    min_saving_per_change_micros: int = 0
+    min_saving_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from core.domain import BillingPolicy, CommunicationPlan, PoolScope, Portal, Rat
 from core.errors import DataError
 from core.fleet import FLEET_SCHEMA, normalise_fleet
 from core.group_rows import group_uses, names_by_list, plan_lists, with_ids, with_numbers
-from core.problem import INDIVIDUAL, Group, Problem
+from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
 from core.unit_rows import SimNumbers, sort_by_unit, unit_slices
 
 REASON_NOT_BILLABLE = "not_billable"
@@ -327,8 +327,12 @@ def _problem(
         current=sims.plan,
         # Under PoolScope.COMM_GROUP a unit is one group, so that its pools are its own as well.
         pool_of=np.repeat(plan_pool[:, np.newaxis], len(groups), axis=1),
-        pool_rate_micros=tariff.overage_rate_micros[first_plan],
         pool_block_bytes=tariff.overage_block_bytes[first_plan],
+        pool_tier_from_block=tariff.tier_from_block[first_plan],
+        pool_tier_rate_micros=tariff.tier_rate_micros[first_plan],
+        is_locked=np.zeros(len(sims.plan), dtype=bool),
+        min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
+        max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
         charge_type=grouping.policy.charge_type,
     )
 

@@ -17,6 +17,11 @@ from core.domain import ChargeType
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
 
+BoolArray = npt.NDArray[np.bool_]
+
+NO_LIMIT = 1 << 62
+"""Most SIMs of a plan without a limit."""
+
 INDIVIDUAL = -1
 """Pool number of a plan whose SIMs share nothing."""
 
@@ -68,10 +73,21 @@ class Problem:
     pool_of
         Shape ``(n_plans, n_groups)``: pool number of a plan for SIMs of a group, or
         ``INDIVIDUAL``. Pools with the same number share their allowance and overage.
-    pool_rate_micros, pool_block_bytes
-        Shape ``(n_pools,)``: price and size of one overage block of the pool.
+    pool_block_bytes
+        Shape ``(n_pools,)``: size of one overage block of the pool.
+    pool_tier_from_block, pool_tier_rate_micros
+        Shape ``(n_pools, n_tiers)``: prices of the pool's blocks, as
+        :attr:`core.billing.tariff.Tariff.tier_from_block` says; they never fall (B8).
     charge_type
         Which charges are minimised (B7).
+    is_locked
+        Shape ``(n,)``: the SIM keeps its plan (O8).
+    min_sims, max_sims
+        Shape ``(n_plans,)``: least and most SIMs of the unit on a plan, ``NO_LIMIT`` at most (O8).
+    max_changes
+        Most SIMs of the unit that may get another plan; None: no limit.
+    min_saving_per_change_micros
+        Least reduced cost, at the certificate's multipliers, that a change must save.
     """
 
     unit_id: str
@@ -85,16 +101,21 @@ class Problem:
     comm_plan: Int32Array
     current: Int32Array
     pool_of: Int32Array
-    pool_rate_micros: Int64Array
     pool_block_bytes: Int64Array
+    pool_tier_from_block: Int64Array
+    pool_tier_rate_micros: Int64Array
+    is_locked: BoolArray
+    min_sims: Int64Array
+    max_sims: Int64Array
     charge_type: ChargeType = ChargeType.RATE_AND_OVERAGE
+    max_changes: int | None = None
+    min_saving_per_change_micros: int = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "usage_bytes", "sms_count", "voice_seconds", "day_class", "group", "comm_plan",
-            "current", "pool_of", "pool_rate_micros", "pool_block_bytes",
-        ):  # fmt: skip
-            getattr(self, name).setflags(write=False)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     @property
     def n_sims(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.billing.allocation import allocate
-from core.billing.individual import data_overage, message_overage, started
+from core.billing.individual import data_overage, message_overage, started, tiered
 from core.billing.tariff import Int32Array, Int64Array
 from core.domain import ChargeType
 from core.problem import INDIVIDUAL, Problem
@@ -126,7 +126,7 @@ def _own_overage(problem: Problem, assignment: Int32Array, pool: Int32Array) -> 
 def _pool_charges(problem: Problem, pool: Int32Array, net_bytes: Int64Array) -> Int64Array:
     """Overage of each pool, in whole blocks on the pool's total; shape ``(n_pools,)`` (B4)."""
     pooled = np.flatnonzero(pool != INDIVIDUAL)
-    over_bytes = np.zeros(len(problem.pool_rate_micros), dtype=np.int64)
+    over_bytes = np.zeros(len(problem.pool_block_bytes), dtype=np.int64)
     np.add.at(over_bytes, pool[pooled], net_bytes[pooled])  # bincount would go through float64
     blocks = started(np.maximum(over_bytes, 0), problem.pool_block_bytes)
-    return blocks * problem.pool_rate_micros
+    return tiered(blocks, problem.pool_tier_from_block, problem.pool_tier_rate_micros)

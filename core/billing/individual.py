@@ -105,6 +105,29 @@ def started(amount: Int64Array, size: Int64Array | int) -> Int64Array:
     return -(-amount // size)
 
 
+def tiered(blocks: Int64Array, from_block: Int64Array, rate_micros: Int64Array) -> Int64Array:
+    """Price of the first ``blocks`` overage blocks of each row (B8).
+
+    Parameters
+    ----------
+    blocks
+        Shape ``(n,)``, each ``>= 0``.
+    from_block, rate_micros
+        Shape ``(n, n_tiers)``, as in :class:`core.billing.tariff.Tariff`.
+
+    Returns
+    -------
+    Int64Array
+        Shape ``(n,)``, micro-units; the caller knows that no charge leaves 64 bits.
+    """
+    charge = np.zeros_like(blocks)
+    n_tiers = from_block.shape[1]
+    for t in range(n_tiers):
+        until = blocks if t + 1 == n_tiers else np.minimum(blocks, from_block[:, t + 1])
+        charge += np.maximum(until - from_block[:, t], 0) * rate_micros[:, t]
+    return charge
+
+
 def priced(count: Int64Array, price_micros: Int64Array, what: str) -> Int64Array:
     """``count * price``, refused where one product could leave the range.
 

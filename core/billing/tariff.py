@@ -24,6 +24,13 @@ Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
 
 
+NO_CAP = 1 << 62
+"""Overage cap of a plan without one."""
+
+NEVER = 1 << 62
+"""First block of a tier that does not exist."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tariff:
     """Rate plans of a catalogue by number, sorted by code; arrays are read-only.
@@ -42,6 +49,12 @@ class Tariff:
         Shape ``(n_plans, n_day_classes)``: prorated data allowance.
     overage_rate_micros, overage_block_bytes
         Shape ``(n_plans,)``: price and size of one block.
+    tier_from_block, tier_rate_micros
+        Shape ``(n_plans, n_tiers)``: overage block ``k``, counted from 0, costs the rate of the last
+        tier with ``tier_from_block <= k``. The first tier starts at 0; a tier that a plan lacks
+        starts at ``NEVER``.
+    overage_cap_micros
+        Shape ``(n_plans,)``: most that a SIM's data overage costs, ``NO_CAP`` without one (B8).
     is_pooled
         Shape ``(n_plans,)``: after the provider's pooling switch (B4).
     included_sms, sms_rate_micros, included_voice_minutes, voice_rate_micros
@@ -54,6 +67,9 @@ class Tariff:
     included_bytes: Int64Array
     overage_rate_micros: Int64Array
     overage_block_bytes: Int64Array
+    tier_from_block: Int64Array
+    tier_rate_micros: Int64Array
+    overage_cap_micros: Int64Array
     is_pooled: npt.NDArray[np.bool_]
     included_sms: Int64Array
     sms_rate_micros: Int64Array
@@ -98,6 +114,8 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
     fees = [_prorated(p, p.monthly_rate_micros, policy, p.regulatory_fee_micros) for p in plans]
     included = [_prorated(p, p.included_bytes, policy) for p in plans]
 
+    tier_from_block, tier_rate_micros = _tiers(plans)
+
     def column(value: Callable[[RatePlan], int]) -> Int64Array:
         return np.array([value(plan) for plan in plans], dtype=np.int64)
 
@@ -108,6 +126,11 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
         included_bytes=np.array(included, dtype=np.int64).reshape(shape),
         overage_rate_micros=column(lambda plan: plan.overage_rate_micros),
         overage_block_bytes=column(lambda plan: plan.overage_block_bytes),
+        tier_from_block=tier_from_block,
+        tier_rate_micros=tier_rate_micros,
+        overage_cap_micros=column(
+            lambda plan: NO_CAP if plan.overage_cap_micros is None else plan.overage_cap_micros
+        ),
         is_pooled=np.array(
             [plan.is_pooled and policy.pooling_enabled for plan in plans], dtype=bool
         ),
@@ -169,6 +192,31 @@ def day_classes(activated: pl.Series, policy: BillingPolicy) -> Int32Array:
         raise ValueError(msg)
     days = (pl.lit(end) - activated.clip(lower_bound=start)).dt.total_days() + 1
     return pl.select(days.fill_null(policy.cycle.days).cast(pl.Int32)).to_series().to_numpy()
+
+
+def _tiers(plans: Sequence[RatePlan]) -> tuple[Int64Array, Int64Array]:
+    """First block and price of every tier, both of shape ``(n_plans, n_tiers)``.
+
+    A block belongs to the tier in which it starts, so that a tier begins with the first block at or
+    beyond its volume.
+    """
+    tiers = [_plan_tiers(plan) for plan in plans]
+    n_tiers = max((len(of_plan) for of_plan in tiers), default=1)
+    from_block = np.full((len(plans), n_tiers), NEVER, dtype=np.int64)
+    rate = np.zeros((len(plans), n_tiers), dtype=np.int64)
+    for p, of_plan in enumerate(tiers):
+        for t, (first, price) in enumerate(of_plan):
+            from_block[p, t], rate[p, t] = first, price
+        rate[p, len(of_plan) :] = of_plan[-1][1]
+    return from_block, rate
+
+
+def _plan_tiers(plan: RatePlan) -> list[tuple[int, int]]:
+    """Distinct first blocks with their prices, ascending from 0; of two tiers the later one counts."""
+    prices = {0: plan.overage_rate_micros}
+    for tier in plan.overage_tiers:
+        prices[-(-tier.from_bytes // plan.overage_block_bytes)] = tier.rate_micros
+    return sorted(prices.items())
 
 
 def _prorated(plan: RatePlan, value: int, policy: BillingPolicy, unprorated: int = 0) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.domain import SolveStatus, Strategy
+from core.optimiser.certificate import Certificate
 from core.problem import Int32Array, Int64Array
 
 
@@ -81,6 +82,8 @@ class Result:
         Cost of the legacy candidate at true scope; None where no walk is feasible.
     walks
         Per group that was walked, what each candidate would cost.
+    certificate
+        Multipliers that prove ``lower_bound_micros`` (O3); None without a bound.
     """
 
     unit_id: str
@@ -93,6 +96,7 @@ class Result:
     group_strategy: tuple[Strategy, ...]
     legacy_best_cost_micros: int | None
     walks: tuple[GroupWalks, ...] = field(default=())
+    certificate: Certificate | None = None
 
     @property
     def gap(self) -> float | None:

@@ -169,7 +169,7 @@ def _private_pools(problem: Problem, g: int) -> _Pools:
     of_column[is_pooled] = local
     return _Pools(
         of_column=of_column,
-        rate=problem.pool_rate_micros[used],
+        rate=problem.pool_tier_rate_micros[used, 0],
         block=problem.pool_block_bytes[used],
     )
 

@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.billing.tariff import Tariff
+from core.billing.tariff import NO_CAP, Tariff
 from core.domain import MAX_PRICE_MICROS, MAX_USAGE_BYTES, WALK_STRATEGIES, ChargeType, Strategy
 from core.optimiser.result import SolveParams
 from core.optimiser.walks import walk_group
-from core.problem import Group, Problem
+from core.problem import NO_LIMIT, Group, Problem
 
 _spec = importlib.util.spec_from_file_location(
     "walk_oracle", Path(__file__).with_name("walk_oracle.py")
@@ -84,6 +84,9 @@ def make_problem(plans, pools, sims, current, sequences, charge_type):
         included_bytes=column("included"),
         overage_rate_micros=column("rate"),
         overage_block_bytes=column("block"),
+        tier_from_block=np.zeros((len(plans), 1), dtype=np.int64),
+        tier_rate_micros=column("rate")[:, np.newaxis],
+        overage_cap_micros=np.full(len(plans), NO_CAP, dtype=np.int64),
         is_pooled=np.array([plan["pool"] is not None for plan in plans]),
         included_sms=column("sms_included"),
         sms_rate_micros=column("sms_rate"),
@@ -105,8 +108,14 @@ def make_problem(plans, pools, sims, current, sequences, charge_type):
         comm_plan=per_sim("comm_plan", np.int32),
         current=np.array(current, dtype=np.int32),
         pool_of=np.array(pool_of, dtype=np.int32)[:, np.newaxis],
-        pool_rate_micros=np.array([rate for rate, _ in pools], dtype=np.int64),
         pool_block_bytes=np.array([block for _, block in pools], dtype=np.int64),
+        pool_tier_from_block=np.zeros((len(pools), 1), dtype=np.int64),
+        pool_tier_rate_micros=np.array([[rate] for rate, _ in pools], dtype=np.int64).reshape(
+            -1, 1
+        ),
+        is_locked=np.zeros(len(sims), dtype=bool),
+        min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
+        max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
         charge_type=ChargeType(charge_type),
     )
 

@@ -8,7 +8,7 @@ import pytest
 from core.billing.bill import bill, total_cost
 from core.billing.tariff import build_tariff
 from core.domain import BillingPolicy, ChargeType, RatePlan
-from core.problem import Group, Problem
+from core.problem import NO_LIMIT, Group, Problem
 
 POOLED = RatePlan(
     code="POOL",
@@ -41,8 +41,12 @@ def problem(usage, *, sms=None, pool_of=((0,), (-1,)), group=None, charge=None):
         comm_plan=np.zeros(n, dtype=np.int32),
         current=np.zeros(n, dtype=np.int32),
         pool_of=pools,
-        pool_rate_micros=np.full(n_pools, 7, dtype=np.int64),
         pool_block_bytes=np.full(n_pools, 10, dtype=np.int64),
+        pool_tier_from_block=np.zeros((n_pools, 1), dtype=np.int64),
+        pool_tier_rate_micros=np.full((n_pools, 1), 7, dtype=np.int64),
+        is_locked=np.zeros(len(usage), dtype=bool),
+        min_sims=np.zeros(2, dtype=np.int64),
+        max_sims=np.full(2, NO_LIMIT, dtype=np.int64),
         charge_type=charge or ChargeType.RATE_AND_OVERAGE,
     )
 

@@ -379,7 +379,7 @@ def test_plans_of_one_pool_group_join_units_under_that_scope_only():
     assert len(by_plan.unit_ids) == 3
     problem = build_problem(by_group, "U0001")
     assert problem.pool_of.tolist() == [[0, 0], [0, 0], [1, 1]]
-    assert problem.pool_rate_micros.tolist() == [7, 7]
+    assert problem.pool_tier_rate_micros[:, 0].tolist() == [7, 7]
     assert problem.pool_block_bytes.tolist() == [10, 10]
 
 

@@ -7,7 +7,7 @@ from core.billing.tariff import build_tariff
 from core.domain import BillingPolicy, ChargeType, RatePlan, SolveStatus, Strategy
 from core.optimiser.result import SolveParams
 from core.optimiser.solve import solve
-from core.problem import INDIVIDUAL, Group, Problem
+from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
 
 
 def plan(code, fee, included, *, is_pooled=True):
@@ -48,8 +48,12 @@ def make_problem(plans, usage, current, groups, *, group_of=None, charge_type="r
         comm_plan=np.zeros(n, dtype=np.int32),
         current=np.array(current, dtype=np.int32),
         pool_of=np.repeat(pool_of[:, np.newaxis], len(groups), axis=1),
-        pool_rate_micros=np.ones(len(plans), dtype=np.int64),
         pool_block_bytes=np.ones(len(plans), dtype=np.int64),
+        pool_tier_from_block=np.zeros((len(plans), 1), dtype=np.int64),
+        pool_tier_rate_micros=np.ones((len(plans), 1), dtype=np.int64),
+        is_locked=np.zeros(n, dtype=bool),
+        min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
+        max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
         charge_type=ChargeType(charge_type),
     )
 

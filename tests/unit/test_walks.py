@@ -9,7 +9,7 @@ from core.errors import DataError
 from core.optimiser import walks
 from core.optimiser.result import SolveParams
 from core.optimiser.walks import walk_group
-from core.problem import INDIVIDUAL, Group, Problem
+from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
 
 DOWN, UP, PLANS_DOWN, PLANS_UP = WALK_STRATEGIES
 
@@ -49,8 +49,12 @@ def make_problem(plans, usage, sequences, *, comm_plan=None, current=None, sms=N
         comm_plan=column(comm_plan, np.int32),
         current=column(current, np.int32),
         pool_of=pool_of[:, np.newaxis],
-        pool_rate_micros=np.ones(len(plans), dtype=np.int64),
         pool_block_bytes=np.ones(len(plans), dtype=np.int64),
+        pool_tier_from_block=np.zeros((len(plans), 1), dtype=np.int64),
+        pool_tier_rate_micros=np.ones((len(plans), 1), dtype=np.int64),
+        is_locked=np.zeros(len(usage), dtype=bool),
+        min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
+        max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
         charge_type=ChargeType.RATE_AND_OVERAGE,
     )
 
