@@ -8,6 +8,7 @@
     ├── DataError                numbers out of range, plans that cannot be priced: correct the data
     │   └── InvalidRatePlansError
     ├── InfeasibleError          no assignment satisfies the named constraint
+    ├── CheckFailedError         a result does not pass the independent check (O3)
     ├── CarrierError             the carrier's API
     │   ├── RetryableCarrierError        worth another try later (429, 5xx, timeouts, broken bodies)
     │   │   └── RateLimitedError
@@ -63,6 +64,10 @@ class InvalidRatePlansError(DataError):
 
 class InfeasibleError(CarrierOptError):
     """No assignment satisfies a constraint; the message names it."""
+
+
+class CheckFailedError(CarrierOptError):
+    """A result or its certificate does not pass the independent check (O3)."""
 
 
 class CarrierError(CarrierOptError):

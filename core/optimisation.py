@@ -18,6 +18,7 @@ from core.billing.bill import Bill, bill
 from core.domain import BillingPolicy, CommunicationPlan, RatePlan
 from core.errors import CarrierOptError
 from core.grouping import Grouping, Sequences, group_fleet, iter_problems
+from core.optimiser.check import check
 from core.optimiser.result import SolveParams
 from core.optimiser.solve import solve
 from core.outcome import Outcome
@@ -108,15 +109,19 @@ def fleet_sequences(grouping: Grouping, max_sequences: int) -> dict[str, list[tu
 
 
 def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
-    """Solve one unit and price it before and after; what a worker process runs.
+    """Solve one unit, check it, and price it before and after; what a worker process runs.
 
     Raises
     ------
+    CheckFailedError
+        If the result's certificate does not prove it (O3): an error in this program.
     CarrierOptError
         If the SIMs' costs do not add up to the cost that was minimised (B10): an error in this
         program.
     """
     result = solve(problem, params)
+    if result.certificate is not None or result.lower_bound_micros is not None:
+        check(problem, result)
     baseline, recommended = bill(problem, problem.current), bill(problem, result.assignment)
     _check_sum(problem, baseline, result.baseline_cost_micros)
     _check_sum(problem, recommended, result.cost_micros)
