@@ -178,9 +178,7 @@ def _has_choice(problem: Problem, plans_of: BoolArray) -> BoolArray:
     return free_sims(problem) & ~problem.is_locked & has_other
 
 
-def _message_cost_varies(
-    problem: Problem, plans_of: BoolArray, has_choice: BoolArray
-) -> BoolArray:
+def _message_cost_varies(problem: Problem, plans_of: BoolArray, has_choice: BoolArray) -> BoolArray:
     """SIMs whose SMS and voice cost more on one of their plans than on another, shape ``(n,)``."""
     varies = np.zeros(problem.n_sims, dtype=bool)
     tariff = problem.tariff
@@ -277,9 +275,7 @@ def _numbered(key: Int64Array) -> tuple[Int64Array, Int64Array]:
     return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[key]
 
 
-def _lines(
-    problem: Problem, classes: _Classes, *, keeps_apart: bool
-) -> tuple[Lines, BoolArray]:
+def _lines(problem: Problem, classes: _Classes, *, keeps_apart: bool) -> tuple[Lines, BoolArray]:
     """Lines of all classes, and which classes are general."""
     tariff = problem.tariff
     plan: list[int] = []
@@ -370,9 +366,10 @@ def _costs(problem: Problem, plan: int, sims: Int64Array, usage: Int64Array) -> 
 
 def _fixed_pools(problem: Problem, stays: Int64Array) -> Int64Array:
     pool = problem.pool_of[problem.current[stays], problem.group[stays]]
-    net = problem.usage_bytes[stays] - problem.tariff.included_bytes[
-        problem.current[stays], problem.day_class[stays]
-    ]
+    net = (
+        problem.usage_bytes[stays]
+        - problem.tariff.included_bytes[problem.current[stays], problem.day_class[stays]]
+    )
     total = np.zeros(len(problem.pool_block_bytes), dtype=np.int64)
     pooled = pool != INDIVIDUAL
     np.add.at(total, pool[pooled], net[pooled])

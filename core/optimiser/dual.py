@@ -250,9 +250,11 @@ class LinePrices:
 
     def at(self, multipliers: Multipliers) -> tuple[FloatArray, FloatArray]:
         """Intercept and slope of every line, both of shape ``(n_lines,)``."""
-        slope = np.where(self._is_pooled, multipliers.pools[self._pool], 0.0) if len(
-            multipliers.pools
-        ) else np.zeros(len(self._fee))
+        slope = (
+            np.where(self._is_pooled, multipliers.pools[self._pool], 0.0)
+            if len(multipliers.pools)
+            else np.zeros(len(self._fee))
+        )
         per_change = multipliers.change + self._least_saving
         intercept = self._fee - slope * self._included + multipliers.plans[self._plan]
         if per_change:

@@ -50,9 +50,7 @@ def _piece(
 
 
 @njit(cache=True, error_model="numpy")
-def _won(
-    i: int, until: int, alone: int, intercept: float, slope: float, usage: Int64Array
-) -> int:
+def _won(i: int, until: int, alone: int, intercept: float, slope: float, usage: Int64Array) -> int:
     """First row of a run with individual cost ``alone`` that a line loses to it.
 
     The line rises with usage, so that it wins on a prefix of the run.

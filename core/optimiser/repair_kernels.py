@@ -20,9 +20,7 @@ _SAME_ROWS = 3
 
 
 @njit(cache=True, error_model="numpy")
-def pool_charge(
-    net_bytes: int, block: int, from_block: Int64Array, rate: Int64Array
-) -> int:
+def pool_charge(net_bytes: int, block: int, from_block: Int64Array, rate: Int64Array) -> int:
     """Overage of a pool by started blocks and rising tiers (B4, B8)."""
     if net_bytes <= 0:
         return 0
@@ -291,9 +289,7 @@ def descend(
                     if choice[whole[b, 0]] != whole[b, 1] or whole[b, 0] == whole[a, 0]:
                         continue
                 spent += 1
-                delta = _gain(
-                    a, b, whole, pools, charges, block, from_block, rate, touched, moved
-                )
+                delta = _gain(a, b, whole, pools, charges, block, from_block, rate, touched, moved)
                 if delta >= 0:
                     continue
                 if is_limited and not _is_within(
