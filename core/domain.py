@@ -22,6 +22,10 @@ MAX_COUNT = 1 << 31
 """Largest SMS count or number of voice seconds of one SIM in one cycle."""
 
 
+MAX_TIERS = 32
+"""Most overage tiers of one rate plan (B8)."""
+
+
 class ChargeType(StrEnum):
     """Which charges the optimiser minimises (B7); all are always reported."""
 
@@ -158,9 +162,10 @@ class RatePlan:
     is_active, portal
         Whether the plan may be assigned, and for which kind of optimisation (V1).
     overage_tiers
-        Prices that replace ``overage_rate_micros`` from a volume of overage on, ascending (B8).
+        Prices that replace ``overage_rate_micros`` from a volume of overage on, ascending, at most
+        ``MAX_TIERS``; the pool's overage where the plan is pooled (B8).
     overage_cap_micros
-        Most that a SIM's data overage costs; None: no cap. Individual plans only (B8).
+        Most that a SIM's data overage costs per cycle; None: no cap. Individual plans only (B8).
     min_devices, max_devices
         Least and most SIMs that the run may leave on the plan; None: no limit (O8).
     """

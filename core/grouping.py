@@ -1,6 +1,7 @@
 """From a fleet to solve units: eligibility, plan checks, groups, units, problems (E1, G1, V1-V3, O11).
 
-* :func:`invalid_rate_plans`, :func:`groupable`, :func:`split_eligible`: what callers ask before.
+* :func:`pricing_problem`, :func:`invalid_rate_plans`, :func:`groupable`, :func:`split_eligible`:
+  what callers ask before.
 * :func:`group_fleet`: every SIM with a priced plan gets a group and a solve unit.
 * :func:`build_problem`, :func:`iter_problems`: a unit, or all of them, as integer arrays.
 """
@@ -15,7 +16,14 @@ import polars as pl
 
 from core.billing.limits import GroupUse, check_limits, check_sim_ranges
 from core.billing.pools import connected, plan_pools
-from core.billing.tariff import Int32Array, Tariff, billing_problem, build_tariff, day_classes
+from core.billing.tariff import (
+    Int32Array,
+    Tariff,
+    billing_problem,
+    build_tariff,
+    day_classes,
+    pooling_problem,
+)
 from core.domain import BillingPolicy, CommunicationPlan, PoolScope, Portal, RatePlan
 from core.errors import DataError
 from core.fleet import FLEET_SCHEMA, normalise_fleet
@@ -80,13 +88,34 @@ class Grouping:
     plan_pool: Int32Array
 
 
-def invalid_rate_plans(plans: Iterable[RatePlan], portal: Portal = Portal.M2M) -> dict[str, str]:
+def pricing_problem(plan: RatePlan, *, pooling_enabled: bool) -> str | None:
+    """Say why a plan cannot be priced, or None (V2, B8).
+
+    Parameters
+    ----------
+    pooling_enabled
+        Whether the provider pools the plans that say so (B4).
+    """
+    problem = billing_problem(plan)
+    if problem is None and plan.is_pooled and pooling_enabled:
+        problem = pooling_problem(plan)
+    return problem
+
+
+def invalid_rate_plans(
+    plans: Iterable[RatePlan], portal: Portal = Portal.M2M, *, pooling_enabled: bool = True
+) -> dict[str, str]:
     """Rate plans that may not be assigned, with the reason (V1, V2).
+
+    Parameters
+    ----------
+    pooling_enabled
+        As for :func:`pricing_problem`.
 
     Returns
     -------
     dict
-        Reason by plan code: inactive, of another portal type, or not billable.
+        Reason by plan code: inactive, of another portal type, or not to be priced.
     """
     problems = {}
     for plan in plans:
@@ -95,7 +124,7 @@ def invalid_rate_plans(plans: Iterable[RatePlan], portal: Portal = Portal.M2M) -
         elif plan.portal is not portal:
             problem = f"the plan is for {plan.portal.value}, not for {portal.value}"
         else:
-            problem = billing_problem(plan)
+            problem = pricing_problem(plan, pooling_enabled=pooling_enabled)
         if problem:
             problems[plan.code] = problem
     return problems

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations, islice, permutations, zip_longest
 
+import numpy as np
+
 from core.billing.tariff import Tariff
 from core.domain import ChargeType, PoolScope
 
@@ -23,6 +25,9 @@ def max_average_usage(
     active all along, fees with the regulatory fee; ``included`` where the next plan is not dearer.
     Under ``ChargeType.OVERAGE`` fees are not part of the objective, so that no plan counts as dearer
     and the answer is ``included``.
+
+    The rate is that of the first overage block; later tiers (B8) do not count. The figure says only
+    where a walk goes on to its next plan: what a walk costs is priced with all tiers.
 
     Parameters
     ----------
@@ -120,6 +125,11 @@ def undominated(
     all SIMs of the dominated one into the other, since overage is subadditive. Of equal plans
     the one with the lowest number stays.
 
+    With tiers (B8) the condition is taken of q's dearest and p's cheapest block, or q's block and
+    tiers are those of p; a cap of q is no higher than p's. Either makes every block that q charges
+    no dearer. A pooled q has one price for all blocks: with rising ones its overage is not
+    subadditive. More may be true, and is not claimed.
+
     Returns
     -------
     list of int
@@ -151,15 +161,33 @@ def _dominates(tariff: Tariff, q: int, p: int, charge_type: ChargeType) -> bool:
         return False
     if charge_type is ChargeType.RATE:
         return True
-    blocks = -(-int(tariff.overage_block_bytes[p]) // int(tariff.overage_block_bytes[q]))
     return (
         bool((tariff.included_bytes[q] >= tariff.included_bytes[p]).all())
-        and int(tariff.overage_rate_micros[q]) * blocks <= int(tariff.overage_rate_micros[p])
+        and _is_overage_no_dearer(tariff, q, p)
         and tariff.included_sms[q] >= tariff.included_sms[p]
         and tariff.sms_rate_micros[q] <= tariff.sms_rate_micros[p]
         and tariff.included_voice_minutes[q] >= tariff.included_voice_minutes[p]
         and tariff.voice_rate_micros[q] <= tariff.voice_rate_micros[p]
     )
+
+
+def _is_overage_no_dearer(tariff: Tariff, q: int, p: int) -> bool:
+    """Whether q's data overage is provably at most p's at equal volumes, and in a common pool."""
+    if tariff.overage_cap_micros[q] > tariff.overage_cap_micros[p]:
+        return False
+    block_q, block_p = (int(tariff.overage_block_bytes[plan]) for plan in (q, p))
+    dearest_q, cheapest_q = (
+        int(tariff.tier_rate_micros[q].max()),
+        int(tariff.tier_rate_micros[q].min()),
+    )
+    if tariff.is_pooled[q] and dearest_q > cheapest_q:
+        return False
+    is_same = (
+        block_q == block_p
+        and np.array_equal(tariff.tier_from_block[q], tariff.tier_from_block[p])
+        and np.array_equal(tariff.tier_rate_micros[q], tariff.tier_rate_micros[p])
+    )
+    return is_same or dearest_q * -(-block_p // block_q) <= int(tariff.tier_rate_micros[p].min())
 
 
 def _ladder(tariff: Tariff, plans: Sequence[int]) -> list[int]:

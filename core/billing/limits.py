@@ -71,7 +71,7 @@ def check_limits(tariff: Tariff, uses: Sequence[GroupUse]) -> None:
 
     A group's dearest assignment costs at most, over its reachable plans, the largest fee and one
     overage block per SIM, ``ceil(largest (rate / block) * usage)``, and all SMS and voice minutes at
-    the largest price.
+    the largest price. A plan's rate is here that of its dearest tier; caps only lower a cost (B8).
 
     Raises
     ------
@@ -112,12 +112,13 @@ def _dearest(tariff: Tariff, use: GroupUse) -> tuple[int, int | None]:
     if not plans:
         return 0, None
 
+    rates = tariff.tier_rate_micros.max(axis=1)
+
     def data_micros(plan: int) -> int:
-        rate = int(tariff.overage_rate_micros[plan])
-        return -(-rate * use.usage_bytes // int(tariff.overage_block_bytes[plan]))
+        return -(-int(rates[plan]) * use.usage_bytes // int(tariff.overage_block_bytes[plan]))
 
     dearest = max(plans, key=data_micros)
-    per_sim = int(tariff.fee_micros[plans].max()) + int(tariff.overage_rate_micros[plans].max())
+    per_sim = int(tariff.fee_micros[plans].max()) + int(rates[plans].max())
     messages = use.sms_count * int(tariff.sms_rate_micros[plans].max())
     messages += use.voice_minutes * int(tariff.voice_rate_micros[plans].max())
     return data_micros(dearest) + use.devices * per_sim + messages, dearest

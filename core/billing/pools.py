@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from core.billing.tariff import Int32Array, Tariff
+from core.billing.tariff import NEVER, Int32Array, Tariff
 from core.domain import PoolScope, RatePlan
 from core.errors import DataError
 from core.problem import INDIVIDUAL
@@ -32,7 +32,8 @@ def plan_pools(plans: Iterable[RatePlan], tariff: Tariff, scope: PoolScope) -> I
     Raises
     ------
     DataError
-        If plans of one pool group differ in overage rate or block, under ``PoolScope.POOL_GROUP``.
+        If plans of one pool group differ in overage rate, block or tiers, under
+        ``PoolScope.POOL_GROUP``.
     """
     pool_group = {plan.code: plan.pool_group for plan in plans}
     pools = np.full(len(tariff.codes), INDIVIDUAL, dtype=np.int32)
@@ -83,13 +84,21 @@ def connected(touched: Sequence[Iterable[int]], n_pools: int) -> list[int]:
 
 
 def _check_same_price(tariff: Tariff, left: int, right: int, pool_group: str) -> None:
-    rates, blocks = tariff.overage_rate_micros, tariff.overage_block_bytes
-    if rates[left] == rates[right] and blocks[left] == blocks[right]:
+    prices = [_prices(tariff, plan) for plan in (left, right)]
+    if prices[0] == prices[1]:
         return
     msg = (
         f"rate plans {tariff.codes[left]!r} and {tariff.codes[right]!r} share the pool group "
-        f"{pool_group!r} and must have the same overage rate and block: {rates[left]} and "
-        f"{rates[right]} micro-units, {blocks[left]} and {blocks[right]} bytes; correct one, or "
-        "leave its pool group empty"
+        f"{pool_group!r} and must have the same overage rate, block and tiers: {prices[0]}, and "
+        f"{prices[1]}; correct one, or leave its pool group empty"
     )
     raise DataError(msg)
+
+
+def _prices(tariff: Tariff, plan: int) -> str:
+    """Everything that a pool's overage depends on, in words."""
+    tiers = zip(tariff.tier_from_block[plan], tariff.tier_rate_micros[plan], strict=True)
+    first, *others = [(int(block), int(rate)) for block, rate in tiers if block != NEVER]
+    words = [f"{first[1]} micro-units for {tariff.overage_block_bytes[plan]} bytes"]
+    words += [f"{rate} from block {block + 1} on" for block, rate in others]
+    return ", ".join(words)

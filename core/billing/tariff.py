@@ -13,8 +13,10 @@ import polars as pl
 from core.domain import (
     MAX_COUNT,
     MAX_PRICE_MICROS,
+    MAX_TIERS,
     MAX_USAGE_BYTES,
     BillingPolicy,
+    OverageTier,
     ProrationBasis,
     RatePlan,
 )
@@ -48,7 +50,7 @@ class Tariff:
     included_bytes
         Shape ``(n_plans, n_day_classes)``: prorated data allowance.
     overage_rate_micros, overage_block_bytes
-        Shape ``(n_plans,)``: price and size of one block.
+        Shape ``(n_plans,)``: price of the first overage block, and size of every block.
     tier_from_block, tier_rate_micros
         Shape ``(n_plans, n_tiers)``: overage block ``k``, counted from 0, costs the rate of the last
         tier with ``tier_from_block <= k``. The first tier starts at 0; a tier that a plan lacks
@@ -99,7 +101,8 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
     InvalidRatePlansError
         If a plan cannot be billed (:func:`billing_problem`).
     DataError
-        If a code stands there twice.
+        If a code stands there twice, or a plan that is pooled has a cap or tiers whose price falls
+        (:func:`pooling_problem`).
     """
     plans = sorted(plans, key=lambda plan: plan.code)
     for left, right in pairwise(plans):
@@ -109,6 +112,8 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
     problems = {plan.code: problem for plan in plans if (problem := billing_problem(plan))}
     if problems:
         raise InvalidRatePlansError(problems)
+    if policy.pooling_enabled:
+        _check_pooled(plans)
     cycle_days = policy.cycle.days if policy.cycle else 0
     shape = (len(plans), cycle_days + 1)
     fees = [_prorated(p, p.monthly_rate_micros, policy, p.regulatory_fee_micros) for p in plans]
@@ -124,7 +129,7 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
         full_cycle=cycle_days,
         fee_micros=np.array(fees, dtype=np.int64).reshape(shape),
         included_bytes=np.array(included, dtype=np.int64).reshape(shape),
-        overage_rate_micros=column(lambda plan: plan.overage_rate_micros),
+        overage_rate_micros=tier_rate_micros[:, 0].copy(),
         overage_block_bytes=column(lambda plan: plan.overage_block_bytes),
         tier_from_block=tier_from_block,
         tier_rate_micros=tier_rate_micros,
@@ -142,7 +147,11 @@ def build_tariff(plans: Sequence[RatePlan], policy: BillingPolicy) -> Tariff:
 
 
 def billing_problem(plan: RatePlan) -> str | None:
-    """Say why a plan cannot be billed, or None: rate and block above 0, all within range (V2)."""
+    """Say why a plan cannot be billed, or None.
+
+    Rate and block are above 0 and all numbers within their range (V2); tiers ascend and their rates
+    are above 0 too (B8). Whether a pool can have such overage: :func:`pooling_problem`.
+    """
     if plan.overage_rate_micros <= 0:
         return "the overage rate must be above 0"
     if plan.overage_block_bytes <= 0:
@@ -162,6 +171,23 @@ def billing_problem(plan: RatePlan) -> str | None:
         value = getattr(plan, name)
         if not 0 <= value <= limit:
             return f"{name} is {value}, allowed are 0 to {limit}"
+    cap = plan.overage_cap_micros
+    if cap is not None and not 0 <= cap <= MAX_PRICE_MICROS:
+        return f"overage_cap_micros is {cap}, allowed are 0 to {MAX_PRICE_MICROS}"
+    return _tier_problem(plan.overage_tiers)
+
+
+def pooling_problem(plan: RatePlan) -> str | None:
+    """Say why a billable plan cannot be a pooled one, or None (B8).
+
+    A cap is a SIM's, and a pool has no such thing. Where a later block is cheaper than an earlier
+    one, the price of a pool is not convex in its overage, and no bound or walk would be right.
+    """
+    if plan.overage_cap_micros is not None:
+        return "it is pooled and has an overage cap, which only an individual plan can have"
+    prices = [price for _, price in _plan_tiers(plan)]
+    if any(later < earlier for earlier, later in pairwise(prices)):
+        return "it is pooled and has overage tiers whose price falls, which only an individual plan can have"
     return None
 
 
@@ -192,6 +218,37 @@ def day_classes(activated: pl.Series, policy: BillingPolicy) -> Int32Array:
         raise ValueError(msg)
     days = (pl.lit(end) - activated.clip(lower_bound=start)).dt.total_days() + 1
     return pl.select(days.fill_null(policy.cycle.days).cast(pl.Int32)).to_series().to_numpy()
+
+
+def _tier_problem(tiers: Sequence[OverageTier]) -> str | None:
+    if len(tiers) > MAX_TIERS:
+        return f"it has {len(tiers)} overage tiers, at most {MAX_TIERS} are allowed"
+    for tier in tiers:
+        if not 0 <= tier.from_bytes <= MAX_USAGE_BYTES:
+            return f"an overage tier starts at {tier.from_bytes} bytes, allowed are 0 to {MAX_USAGE_BYTES}"
+        if not 0 < tier.rate_micros <= MAX_PRICE_MICROS:
+            return (
+                f"the rate of the overage tier from {tier.from_bytes} bytes is {tier.rate_micros} "
+                f"micro-units, allowed are 1 to {MAX_PRICE_MICROS}"
+            )
+    for left, right in pairwise(tiers):
+        if left.from_bytes >= right.from_bytes:
+            return (
+                f"the overage tiers from {left.from_bytes} and {right.from_bytes} bytes stand in "
+                "this order: they must ascend, each volume once"
+            )
+    return None
+
+
+def _check_pooled(plans: Sequence[RatePlan]) -> None:
+    for plan in plans:
+        problem = pooling_problem(plan) if plan.is_pooled else None
+        if problem:
+            msg = (
+                f"the rate plan {plan.code!r} cannot be priced: {problem}; correct its overage "
+                "columns, or make it individual (is_pooled = no) if the carrier bills each SIM alone"
+            )
+            raise DataError(msg)
 
 
 def _tiers(plans: Sequence[RatePlan]) -> tuple[Int64Array, Int64Array]:

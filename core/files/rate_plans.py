@@ -9,11 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from core.billing.tariff import billing_problem
-from core.domain import MAX_COUNT, RatePlan
+from core.domain import MAX_COUNT, OverageTier, RatePlan
 from core.errors import DataError, InputError
 from core.files.rejects import RejectReason, why_nothing_usable
 from core.files.tables import read_table
-from core.files.unavailable import refuse_filled
 from core.files.values import boolean_or_none
 from core.units import parse_decimal, refusal_reason, to_bytes, to_micros
 
@@ -22,12 +21,10 @@ REQUIRED = (
 )  # fmt: skip
 """Columns that a rate plans file must have."""
 
-NOT_AVAILABLE = ("overage_cap", "overage_tiers", "min_devices", "max_devices")
-"""Columns that must be empty in this version."""
-
 OPTIONAL = (
     "name", "is_prorated", "plan_type", "included_sms", "sms_rate", "included_voice_minutes",
-    "voice_rate", "regulatory_fee", "pool_group", *NOT_AVAILABLE,
+    "voice_rate", "regulatory_fee", "min_devices", "max_devices", "pool_group", "overage_cap",
+    "overage_tiers",
 )  # fmt: skip
 """Columns that a rate plans file may have."""
 
@@ -67,22 +64,20 @@ def read_rate_plans(path: Path, *, mb_bytes: int) -> RatePlanFile:
     """Read a rate plans file.
 
     The first valid row of a code counts; further ones are rejected. A plan that cannot be billed
-    (V2) is rejected as ``invalid_rate_plan``.
+    (V2, B8) is rejected as ``invalid_rate_plan``; whether a pooled plan may have its tiers and cap
+    depends on the provider, and is not asked here.
 
     Parameters
     ----------
     mb_bytes
-        Bytes of one MB in ``included_mb`` and ``overage_block_mb``.
+        Bytes of one MB in ``included_mb``, ``overage_block_mb`` and ``overage_tiers``.
 
     Raises
     ------
     InputError
         If the file cannot be read, lacks a column, or holds no usable plan.
-    NotAvailableError
-        If a column of ``NOT_AVAILABLE`` is filled.
     """
     table = read_table(path, required=REQUIRED, optional=OPTIONAL)
-    refuse_filled(table, NOT_AVAILABLE)
     columns = {name: table.text(name).to_list() for name in (*REQUIRED, *OPTIONAL)}
     plans: dict[str, RatePlan] = {}
     problems: list[_CellError | None] = []
@@ -123,10 +118,10 @@ def _rate_plan(cells: Mapping[str, str | None], mb_bytes: int) -> RatePlan:
         raise _CellError("code", RejectReason.MISSING_VALUE)
 
     def volume(column: str) -> int:
-        return _number(cells, column, lambda text: to_bytes(parse_decimal(text), mb_bytes))
+        return _number(cells, column, _volume(mb_bytes))
 
     def money(column: str) -> int:
-        return _number(cells, column, lambda text: to_micros(parse_decimal(text)))
+        return _number(cells, column, _money)
 
     plan = RatePlan(
         code=code,
@@ -144,12 +139,45 @@ def _rate_plan(cells: Mapping[str, str | None], mb_bytes: int) -> RatePlan:
         voice_rate_micros=money("voice_rate"),
         regulatory_fee_micros=money("regulatory_fee"),
         pool_group=cells["pool_group"],
+        overage_tiers=_tiers(cells["overage_tiers"], mb_bytes),
+        overage_cap_micros=None if cells["overage_cap"] is None else money("overage_cap"),
+        min_devices=_count_or_none(cells, "min_devices"),
+        max_devices=_count_or_none(cells, "max_devices"),
     )
-    if billing_problem(plan):
-        is_rate = plan.overage_rate_micros <= 0
-        column = "overage_rate" if is_rate else "overage_block_mb"
-        raise _CellError(column, RejectReason.INVALID_RATE_PLAN)
+    _check(plan)
     return plan
+
+
+def _check(plan: RatePlan) -> None:
+    """Refuse values that are numbers within their range and yet make no plan."""
+    least, most = plan.min_devices, plan.max_devices
+    is_crossed = least is not None and most is not None and least > most
+    is_wrong = {
+        "overage_rate": plan.overage_rate_micros <= 0,
+        "overage_block_mb": plan.overage_block_bytes <= 0,
+        "overage_tiers": billing_problem(plan) is not None,  # all else is within range as read
+        "min_devices": is_crossed,
+    }
+    column = next((name for name, wrong in is_wrong.items() if wrong), None)
+    if column:
+        raise _CellError(column, RejectReason.INVALID_RATE_PLAN)
+
+
+def _tiers(text: str | None, mb_bytes: int) -> tuple[OverageTier, ...]:
+    """Read ``from_mb=rate;from_mb=rate``; order and rates above 0 are checked with the plan (B8)."""
+    column, tiers = "overage_tiers", []
+    for part in () if text is None else text.split(";"):
+        values = [value.strip() for value in part.split("=")]
+        if len(values) != 2 or not all(values):
+            raise _CellError(column, RejectReason.INVALID_RATE_PLAN)
+        from_mb, rate = values
+        tiers.append(
+            OverageTier(
+                from_bytes=_converted(from_mb, column, _volume(mb_bytes)),
+                rate_micros=_converted(rate, column, _money),
+            )
+        )
+    return tuple(tiers)
 
 
 def _number(cells: Mapping[str, str | None], column: str, convert: Callable[[str], int]) -> int:
@@ -157,10 +185,22 @@ def _number(cells: Mapping[str, str | None], column: str, convert: Callable[[str
     text = cells[column]
     if text is None and column not in REQUIRED:
         return 0
+    return _converted(text, column, convert)
+
+
+def _converted(text: str | None, column: str, convert: Callable[[str], int]) -> int:
     try:
         return convert(text or "")
     except (DataError, ValueError) as error:
         raise _CellError(column, RejectReason(refusal_reason(text))) from error
+
+
+def _volume(mb_bytes: int) -> Callable[[str], int]:
+    return lambda text: to_bytes(parse_decimal(text), mb_bytes)
+
+
+def _money(text: str) -> int:
+    return to_micros(parse_decimal(text))
 
 
 def _count(cells: Mapping[str, str | None], column: str) -> int:
@@ -173,6 +213,10 @@ def _count(cells: Mapping[str, str | None], column: str) -> int:
         return int(value)
 
     return _number(cells, column, convert)
+
+
+def _count_or_none(cells: Mapping[str, str | None], column: str) -> int | None:
+    return None if cells[column] is None else _count(cells, column)
 
 
 def _boolean(cells: Mapping[str, str | None], column: str) -> bool:

@@ -64,7 +64,7 @@ REASON_SENTENCES: dict[RejectReason, str] = {
         "The cell is not a number; write numbers as 1234.5, without unit or thousands separator."
     ),
     RejectReason.NOT_A_WHOLE_NUMBER: (
-        "The cell counts something (SMS, seconds, minutes) and is not a whole number."
+        "The cell counts something (SMS, seconds, minutes, SIMs) and is not a whole number."
     ),
     RejectReason.NEGATIVE: ("The number is below zero."),
     RejectReason.OUT_OF_RANGE: (
@@ -82,8 +82,9 @@ REASON_SENTENCES: dict[RejectReason, str] = {
         "The SIM's communication plan lists no usable rate plan of the rate plans file."
     ),
     RejectReason.INVALID_RATE_PLAN: (
-        "The rate plan's overage rate or block is not above 0, or the SIM is on a rate plan whose "
-        "row is rejected, for whatever reason."
+        "The rate plan's overage rate or block is not above 0, its overage tiers are not ascending "
+        "volumes with rates above 0, as 0=0.10;500=0.05, its min_devices is above its max_devices, or "
+        "the SIM is on a rate plan whose row is rejected, for whatever reason."
     ),
     RejectReason.BAD_ICCID: ("The ICCID that the carrier sent has not 19 or 20 digits."),
     RejectReason.BAD_CHECK_DIGIT: (

@@ -24,7 +24,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.billing.individual import started
+from core.billing.individual import started, tiered
 from core.domain import MAX_USAGE_BYTES, WALK_STRATEGIES, Strategy
 from core.errors import DataError
 from core.optimiser.kernels import MAX_SIMS, walk
@@ -77,11 +77,12 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Pools:
-    """Private pools of a group: pool of each column or -1, price and size of a pool's block."""
+    """Private pools of a group: pool of each column or -1, tiers and size of a pool's blocks."""
 
     of_column: Int64Array
-    rate: Int64Array
     block: Int64Array
+    tier_from_block: Int64Array
+    tier_rate: Int64Array
 
 
 def walk_group(problem: Problem, g: int, rows: Int64Array, params: SolveParams) -> Walked:
@@ -169,8 +170,9 @@ def _private_pools(problem: Problem, g: int) -> _Pools:
     of_column[is_pooled] = local
     return _Pools(
         of_column=of_column,
-        rate=problem.pool_tier_rate_micros[used, 0],
         block=problem.pool_block_bytes[used],
+        tier_from_block=problem.pool_tier_from_block[used],
+        tier_rate=problem.pool_tier_rate_micros[used],
     )
 
 
@@ -213,7 +215,7 @@ def _walk(
         lines.n_sims, lines.usage_bytes, lines.own_micros,
         lines.included_bytes, lines.included_row, lines.kept, lines.kept_row,
         chunk.columns, chunk.length, chunk.whole, chunk.rest, chunk.scale,
-        pools.of_column, len(pools.rate), found,
+        pools.of_column, len(pools.block), found,
     )  # fmt: skip
     blocks = started(np.maximum(net_bytes, 0), pools.block)
-    return costs + (blocks * pools.rate).sum(axis=1), changes
+    return costs + tiered(blocks, pools.tier_from_block, pools.tier_rate).sum(axis=1), changes

@@ -12,11 +12,17 @@ from datetime import datetime
 import polars as pl
 import sqlalchemy as sa
 
-from core.billing.tariff import billing_problem
 from core.domain import BillingPolicy, CommunicationPlan, RatePlan
 from core.errors import DataError, InvalidRatePlansError
 from core.fleet import FLEET_SCHEMA
-from core.grouping import Grouping, group_fleet, groupable, invalid_rate_plans, split_eligible
+from core.grouping import (
+    Grouping,
+    group_fleet,
+    groupable,
+    invalid_rate_plans,
+    pricing_problem,
+    split_eligible,
+)
 from core.stages.accuracy import check_accuracy
 from core.stages.session import SessionContext
 from core.storage.catalogue import load_communication_plans, load_rate_plans
@@ -41,7 +47,7 @@ class ProviderPlans:
     Attributes
     ----------
     billable
-        Rate plans whose numbers can be billed; an inactive one still prices the SIMs that have it.
+        Rate plans that can be priced; an inactive one still prices the SIMs that have it.
     communication_plans
         With the codes of their lists that are in ``rate_plans``.
     """
@@ -89,9 +95,12 @@ class GroupingSummary:
 def load_plans(engine: sa.Engine, context: SessionContext) -> ProviderPlans:
     """Read the catalogue of a session's provider."""
     rate_plans = load_rate_plans(engine, context.provider.id)
+    is_pooling = context.policy.pooling_enabled
     return ProviderPlans(
         rate_plans=tuple(rate_plans),
-        billable=tuple(plan for plan in rate_plans if billing_problem(plan) is None),
+        billable=tuple(
+            plan for plan in rate_plans if pricing_problem(plan, pooling_enabled=is_pooling) is None
+        ),
         communication_plans=tuple(load_communication_plans(engine, context.provider.id)),
     )
 
@@ -220,7 +229,9 @@ def select_fleet(
     statuses = list(context.provider.billable_statuses)
     in_use = devices.filter(pl.col("status").is_in(statuses))["communication_plan"].unique()
     used = _used_codes(plans.communication_plans, set(in_use.drop_nulls()))
-    invalid = invalid_rate_plans(plans.rate_plans, context.portal)
+    invalid = invalid_rate_plans(
+        plans.rate_plans, context.portal, pooling_enabled=context.policy.pooling_enabled
+    )
     stopping = {code: why for code, why in invalid.items() if code in used}
     if stopping:
         raise InvalidRatePlansError(stopping)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from core.domain import CommunicationPlan, PoolScope, Portal, ProrationBasis, RatePlan
 from core.errors import InputError, StorageError
 from core.storage.engine import reading
+from core.storage.rate_plan_rows import rate_plan_of
 from core.storage.records import PeriodRecord, ProviderRecord
 from core.storage.schema import (
     billing_period,
@@ -45,26 +46,6 @@ PROVIDER_COLUMNS = {
     "RequestsPerSecond": "requests_per_second",
 }
 """Column of ServiceProvider to field of ProviderSettings, where the value is stored as it is."""
-
-
-RATE_PLAN_COLUMNS = {
-    "RatePlanName": "name",
-    "PlanType": "plan_type",
-    "MonthlyRateMicros": "monthly_rate_micros",
-    "IncludedBytes": "included_bytes",
-    "OverageRateMicros": "overage_rate_micros",
-    "OverageBlockBytes": "overage_block_bytes",
-    "IsPooled": "is_pooled",
-    "IsProrated": "is_prorated",
-    "PoolGroup": "pool_group",
-    "IncludedSms": "included_sms",
-    "SmsRateMicros": "sms_rate_micros",
-    "IncludedVoiceMinutes": "included_voice_minutes",
-    "VoiceRateMicros": "voice_rate_micros",
-    "RegulatoryFeeMicros": "regulatory_fee_micros",
-    "IsActive": "is_active",
-}
-"""Column of CarrierRatePlan to field of RatePlan."""
 
 
 def list_providers(engine: sa.Engine) -> list[ProviderRecord]:
@@ -162,7 +143,7 @@ def load_rate_plans(engine: sa.Engine, provider_id: int) -> list[RatePlan]:
     """Read a provider's rate plans by code; inactive ones too, as ``is_active`` says."""
     with reading(engine) as connection:
         rows = connection.execute(of_provider(carrier_rate_plan, provider_id)).mappings().all()
-    return sorted((_rate_plan(row) for row in rows), key=lambda plan: plan.code)
+    return sorted((rate_plan_of(row) for row in rows), key=lambda plan: plan.code)
 
 
 def load_communication_plans(engine: sa.Engine, provider_id: int) -> list[CommunicationPlan]:
@@ -267,8 +248,3 @@ def _period_record(row: sa.RowMapping) -> PeriodRecord:
         start_date=row["BillingPeriodStart"],
         end_date=row["BillingPeriodEnd"],
     )
-
-
-def _rate_plan(row: sa.RowMapping) -> RatePlan:
-    values = {name: row[column] for column, name in RATE_PLAN_COLUMNS.items()}
-    return RatePlan(code=row["RatePlanCode"], portal=Portal(row["Portal"]), **values)

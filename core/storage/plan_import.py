@@ -16,9 +16,10 @@ from core.domain import CommunicationPlan, RatePlan
 from core.errors import InputError
 from core.storage import audit
 from core.storage.audit import AuditEvent, Author
-from core.storage.catalogue import RATE_PLAN_COLUMNS, of_provider, rate_plan_ids
+from core.storage.catalogue import of_provider, rate_plan_ids
 from core.storage.catalogue_changes import ImportCounts
 from core.storage.engine import writing
+from core.storage.rate_plan_rows import rate_plan_values
 from core.storage.schema import carrier_rate_plan, communication_plan, service_provider
 
 
@@ -38,7 +39,7 @@ def replace_rate_plans(
         If a code stands there twice, or the provider is unknown.
     """
     _refuse_repeats("rate plan", [plan.code for plan in plans])
-    wanted = {plan.code: _rate_plan_values(plan) for plan in plans}
+    wanted = {plan.code: rate_plan_values(plan) for plan in plans}
     with writing(engine) as connection:
         return _replace(
             connection, carrier_rate_plan, "RatePlanCode", provider_id, wanted, now, author
@@ -70,7 +71,7 @@ def replace_catalogue(
     """
     _refuse_repeats("rate plan", [plan.code for plan in rate_plans])
     _refuse_repeats("communication plan", [plan.name for plan in communication_plans])
-    wanted = {plan.code: _rate_plan_values(plan) for plan in rate_plans}
+    wanted = {plan.code: rate_plan_values(plan) for plan in rate_plans}
     with writing(engine) as connection:
         counts = _replace(
             connection, carrier_rate_plan, "RatePlanCode", provider_id, wanted, now, author
@@ -160,8 +161,3 @@ def _refuse_repeats(what: str, names: Iterable[str]) -> None:
 
 def _id_list(codes: Iterable[str], ids: Mapping[str, int]) -> str:
     return ",".join(str(ids[code]) for code in dict.fromkeys(codes) if code in ids)
-
-
-def _rate_plan_values(plan: RatePlan) -> dict[str, Any]:
-    values = {column: getattr(plan, name) for column, name in RATE_PLAN_COLUMNS.items()}
-    return {**values, "Portal": plan.portal.value}

@@ -9,7 +9,17 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from core.domain import CommunicationPlan, PoolScope, Portal, ProrationBasis, RatePlan
+from core.domain import (
+    MAX_PRICE_MICROS,
+    MAX_TIERS,
+    MAX_USAGE_BYTES,
+    CommunicationPlan,
+    OverageTier,
+    PoolScope,
+    Portal,
+    ProrationBasis,
+    RatePlan,
+)
 from core.errors import InputError, StorageError
 from core.storage import audit
 from core.storage.audit import Author
@@ -84,6 +94,13 @@ PLAN_B = RatePlan(
     voice_rate_micros=30_000,
     regulatory_fee_micros=70_000,
     pool_group="north",
+    overage_tiers=(
+        OverageTier(from_bytes=0, rate_micros=250_000),
+        OverageTier(from_bytes=(1 << 50) - 1, rate_micros=99_999_999_999),
+    ),
+    overage_cap_micros=0,
+    min_devices=0,
+    max_devices=1 << 31,
 )
 
 
@@ -272,6 +289,46 @@ def test_plans_come_back_as_they_were_imported(engine, provider):
     assert counts.added == 2
     assert load_rate_plans(engine, provider.id) == [PLAN_A, PLAN_B]
     assert stored_ids(engine).keys() == {"A", "B"}
+
+
+def test_tiers_are_stored_as_text_that_operators_can_read(engine, provider):
+    replace_rate_plans(engine, provider.id, [PLAN_B, PLAN_A], now=NOW, author=AUTHOR)
+    with reading(engine) as connection:
+        texts = connection.execute(sa.select(carrier_rate_plan.c.OverageTiers)).scalars().all()
+    assert texts == ["0=250000;1125899906842623=99999999999", None]
+
+
+def test_as_many_tiers_as_a_plan_may_have_fit_into_the_column(engine, provider):
+    tiers = tuple(
+        OverageTier(from_bytes=MAX_USAGE_BYTES - k, rate_micros=MAX_PRICE_MICROS)
+        for k in reversed(range(MAX_TIERS))
+    )
+    plan = replace(PLAN_A, overage_tiers=tiers)
+    replace_rate_plans(engine, provider.id, [plan], now=NOW, author=AUTHOR)
+    assert load_rate_plans(engine, provider.id) == [plan]
+    with reading(engine) as connection:
+        (text,) = connection.execute(sa.select(carrier_rate_plan.c.OverageTiers)).scalars()
+    assert len(text) <= carrier_rate_plan.c.OverageTiers.type.length
+
+
+@pytest.mark.parametrize("text", ["0=1;", "5", "1.5=1", "0=1,5=2", "x"])
+def test_tiers_that_cannot_be_read_are_refused_with_plan_and_remedy(engine, provider, text):
+    replace_rate_plans(engine, provider.id, [PLAN_A], now=NOW, author=AUTHOR)
+    with writing(engine) as connection:
+        connection.execute(sa.update(carrier_rate_plan).values(OverageTiers=text))
+    with pytest.raises(StorageError, match=r"rate plan 'A': OverageTiers .* bytes=micro-units"):
+        load_rate_plans(engine, provider.id)
+
+
+def test_a_change_of_a_tier_or_cap_alone_is_a_change(engine, provider):
+    replace_rate_plans(engine, provider.id, [PLAN_B], now=NOW, author=AUTHOR)
+    for plan in (
+        replace(PLAN_B, overage_tiers=PLAN_B.overage_tiers[:1]),
+        replace(PLAN_B, overage_cap_micros=None),
+    ):
+        counts = replace_rate_plans(engine, provider.id, [plan], now=NOW, author=AUTHOR)
+        assert counts.changed == 1
+        assert load_rate_plans(engine, provider.id) == [plan]
 
 
 def test_an_import_of_plans_replaces_the_catalogue_and_keeps_what_is_gone_as_inactive(

@@ -157,6 +157,19 @@ def test_an_unbillable_plan_that_a_group_would_use_stops_the_session(account, co
         account.group()
 
 
+@pytest.mark.parametrize("code", ["B", "OLD"])
+def test_a_pooled_plan_with_a_cap_stops_a_session_whose_groups_would_use_it(account, code):
+    """Plan B is in the list of X, plan OLD in that of Y only, which has no SIMs (B8)."""
+    account.synchronise(GOOD)
+    capped = replace(plan(code), is_pooled=True, overage_cap_micros=5_000_000)
+    account.catalogue([capped if one.code == code else one for one in PLANS])
+    if code == "B":
+        with pytest.raises(InvalidRatePlansError, match="B: it is pooled and has an overage cap"):
+            account.group()
+    else:
+        assert account.group().instance is not None
+
+
 def test_an_unbillable_plan_that_no_group_would_use_stops_nothing(account):
     account.synchronise(GOOD)
     with writing(account.engine) as connection:

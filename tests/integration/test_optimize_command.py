@@ -162,6 +162,23 @@ class TestResults:
         assert (gone["reason"], gone["recommended_rate_plan"]) == ("unpriced", "P-GONE")
         assert gone["current_cost_micros"] is None
 
+    def test_tiers_and_caps_by_hand(self, optimize, folder):
+        """125 MB beyond P-SMALL cost 20 * 0.10 + 105 * 0.01 = 3.05, at most 3.00; P-LARGE costs 11.50."""
+        (folder / "plans.csv").write_text(
+            "code,monthly_rate,included_mb,overage_rate,overage_block_mb,is_pooled,overage_cap,"
+            "overage_tiers\nP-SMALL,1.00,5,0.10,1,no,3,20=0.01\nP-LARGE,10.00,100,0.05,1,no,,\n"
+            "P-POOL,6.00,500,0.02,1,yes,,100=0.03\n"
+        )
+        assert optimize().code == 0
+        rows = pl.read_parquet(folder / "out/assignments.parquet")
+        by_iccid = {row["iccid"]: row for row in rows.iter_rows(named=True)}
+        heavy = by_iccid["8991101200003204514"]
+        assert (heavy["current_cost_micros"], heavy["recommended_rate_plan"]) == (
+            4_000_000,
+            "P-SMALL",
+        )
+        assert by_iccid["S04"]["current_cost_micros"] == 1_000_000 + 2_150_000  # 35 MB beyond
+
     def test_every_format_and_order_gives_the_same_bytes(self, optimize, folder):
         assert optimize().code == 0
         for suffix, convert in {"parquet": to_parquet, "xlsx": to_xlsx}.items():
@@ -334,6 +351,15 @@ BAD_INPUTS = {
     "pools that cannot be one": (
         {"plans.csv": f"{PLAN_HEADER},pool_group\nP-SMALL,1,1,1,1,yes,G\nP-POOL,1,1,2,1,yes,G\n"},
         {"pool_scope": "pool_group", "communication_plans": None}, ["pool group 'G'"],
+    ),
+    "a pooled plan with a cap": (
+        {"plans.csv": f"{PLAN_HEADER},overage_cap\nP-SMALL,1,1,1,1,no,5\nP-POOL,1,1,2,1,yes,5\n"},
+        {"communication_plans": None}, ["'P-POOL' cannot be priced", "overage cap", "is_pooled = no"],
+    ),
+    "a pooled plan whose tiers fall": (
+        {"plans.csv": f"{PLAN_HEADER},overage_tiers\nP-SMALL,1,1,1,1,no,\n"
+         "P-POOL,1,1,2,1,yes,0=3;9=2\n"},
+        {"communication_plans": None}, ["'P-POOL' cannot be priced", "price falls"],
     ),
     "a plan that is refused, and all SIMs on it": (
         {"plans.csv": f'{PLAN_HEADER}\nA,"1,50",1,1,1,no\nB,1,1,1,1,no\n',

@@ -1,8 +1,9 @@
 """The billing rules as plain loops over Python integers and fractions; shares no code with core.
 
 A SIM is a dict with usage, sms, voice (seconds), activated (date or None) and group (any name); a
-plan is a dict with the fields of a catalogue row; a policy is a dict with cycle (two dates or
-None), scope, basis, uses_proration and pooling.
+plan is a dict with the fields of a catalogue row, its tiers as pairs (from_bytes, rate), where tiers
+and cap may be missing; a policy is a dict with cycle (two dates or None), scope, basis,
+uses_proration and pooling.
 """
 
 import math
@@ -45,7 +46,22 @@ def included(sim, plan, policy):
 
 
 def blocks_price(over, plan):
-    return math.ceil(Fraction(max(0, over), plan["block"])) * plan["rate"]
+    """Block after block: each costs the rate of the last tier that begins no later than it does."""
+    price = start = 0
+    while start < over:
+        rate = plan["rate"]
+        for from_bytes, tier_rate in plan.get("tiers", ()):
+            if start >= from_bytes:
+                rate = tier_rate
+        price += rate
+        start += plan["block"]
+    return price
+
+
+def capped_price(over, plan):
+    price = blocks_price(over, plan)
+    cap = plan.get("cap")
+    return price if cap is None or price < cap else cap
 
 
 def messages(sim, plan):
@@ -56,7 +72,7 @@ def messages(sim, plan):
 
 def alone(sim, plan, policy):
     """Fee and overage of one SIM on a plan that it shares with nobody."""
-    over = blocks_price(sim["usage"] - included(sim, plan, policy), plan)
+    over = capped_price(sim["usage"] - included(sim, plan, policy), plan)
     return fee(sim, plan, policy), over + messages(sim, plan)
 
 
@@ -91,7 +107,7 @@ def bill(sims, plans, policy):
         pool = pool_of(sim, plan, policy)
         over = sim["usage"] - included(sim, plan, policy)
         if pool is None:
-            overages[k] += blocks_price(over, plan)
+            overages[k] += capped_price(over, plan)
         else:
             members.setdefault(pool, []).append((k, over, plan))
     for pool in members.values():

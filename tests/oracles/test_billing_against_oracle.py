@@ -1,4 +1,4 @@
-"""Billing agrees with a plain reading of its rules, to the micro-unit (B1-B5, B7, B9, B10, O11)."""
+"""Billing agrees with a plain reading of its rules, to the micro-unit (B1-B5, B7-B10, O11)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from core.domain import (
     BillingPolicy,
     ChargeType,
     CommunicationPlan,
+    OverageTier,
     PoolScope,
     ProrationBasis,
     RatePlan,
@@ -40,26 +41,37 @@ FIRST = date(2024, 2, 10)
 CODES = ("A", "B", "C", "D")
 
 
+def overages(rng, scale, is_pooled):
+    """Rate, block, tiers and cap; a pool's prices never fall and have no cap (B8)."""
+    rate, block = rng.randint(1, 9), rng.randint(1, 12) * scale
+    # On the edge of a block, just beyond it, or anywhere, also two within one block.
+    edges = [rng.randint(0, 6) * block + rng.choice([0, 0, 1]) for _ in range(2)]
+    volumes = sorted({*edges, rng.randint(0, 40 * scale)})
+    tiers = [(volume, rng.randint(1, 9)) for volume in volumes[: rng.choice([0, 1, 2, 3])]]
+    if is_pooled:
+        rate, *rates = sorted([rate, *(tier_rate for _, tier_rate in tiers)])
+        tiers = [(volume, rates.pop(0)) for volume, _ in tiers]
+    cap = None if is_pooled else rng.choice([None, rng.randint(0, 60)])
+    return {"rate": rate, "block": block, "tiers": tiers, "cap": cap}
+
+
 @st.composite
-def catalogues(draw, scale):
-    """One to four plans; plans of one pool group have the same rate and block."""
-    shared = {
-        name: (draw(st.integers(1, 9)), draw(st.integers(1, 12)) * scale) for name in ("g", "h")
-    }
+def catalogues(draw, scale, *, is_pooling):
+    """One to four plans; plans of one pool group have the same rate, block and tiers."""
+    rng = draw(st.randoms(use_true_random=True))
+    shared = {name: overages(rng, scale, is_pooling) for name in ("g", "h")}
     plans = []
     for code in CODES[: draw(st.sampled_from([4, 3, 2, 1]))]:
         pool_group = draw(st.sampled_from([None, "", "g", "h"]))
-        rate, block = shared.get(
-            pool_group, (draw(st.integers(1, 9)), draw(st.integers(1, 12)) * scale)
-        )
+        is_pooled = draw(st.sampled_from([True, True, False]))
+        own = overages(rng, scale, is_pooled and is_pooling)
         plans.append(
             {
+                **shared.get(pool_group, own),
                 "code": code,
                 "fee": draw(st.integers(0, 100)),
                 "included": draw(st.integers(0, 30)) * scale + draw(st.integers(0, 3)),
-                "rate": rate,
-                "block": block,
-                "pooled": draw(st.sampled_from([True, True, False])),
+                "pooled": is_pooled,
                 "prorated": draw(st.booleans()),
                 "included_sms": draw(st.integers(0, 3)),
                 "sms_rate": draw(st.integers(0, 5)),
@@ -76,7 +88,8 @@ def catalogues(draw, scale):
 def accounts(draw):
     """A catalogue, up to six SIMs, plan lists, a policy, and a plan for each priced SIM."""
     scale = draw(st.sampled_from([1, 1, 1000, 1 << 43]))
-    plans = draw(catalogues(scale))
+    is_pooling = draw(st.sampled_from([True] * 5 + [False]))
+    plans = draw(catalogues(scale, is_pooling=is_pooling))
     codes = [plan["code"] for plan in plans]
     has_cycle = draw(st.booleans())
     length = draw(st.sampled_from([1, 2, 28, 30, 31]))
@@ -86,7 +99,7 @@ def accounts(draw):
         "scope": draw(st.sampled_from([scope.value for scope in PoolScope])),
         "basis": draw(st.sampled_from(["cycle", "thirty"])) if has_cycle else "cycle",
         "uses_proration": draw(st.booleans()),
-        "pooling": draw(st.sampled_from([True] * 5 + [False])),
+        "pooling": is_pooling,
     }
     lists = {
         name: [
@@ -136,6 +149,11 @@ def as_rate_plan(plan):
         voice_rate_micros=plan["voice_rate"],
         regulatory_fee_micros=plan["regulatory"],
         pool_group=plan["pool_group"],
+        overage_tiers=tuple(
+            OverageTier(from_bytes=volume, rate_micros=rate)
+            for volume, rate in plan.get("tiers", ())
+        ),
+        overage_cap_micros=plan.get("cap"),
     )
 
 
@@ -327,3 +345,55 @@ def test_a_pool_past_2_to_the_53_counts_its_last_byte(odd):
     _, overages = oracle.bill(sims, [plan] * len(sims), policy)
     assert total_cost(problem, problem.current) == sum(overages) == 7 * (20 + odd)
     assert bill(problem, problem.current).overage_micros.tolist() == overages
+
+
+BARE = {
+    "code": "A", "fee": 0, "included": 0, "rate": 7, "block": 1, "pooled": False,
+    "prorated": False, "included_sms": 0, "sms_rate": 0, "included_minutes": 0,
+    "voice_rate": 0, "regulatory": 0, "pool_group": None,
+}  # fmt: skip
+
+
+def only_problem(plan, usages, **policy):
+    """All SIMs on one plan, without dates."""
+    sims = [
+        {"usage": usage, "sms": 0, "voice": 0, "activated": None, "communication_plan": "x",
+         "current": "A"}
+        for usage in usages
+    ]  # fmt: skip
+    grouping = group_fleet(
+        as_fleet(sims),
+        [as_rate_plan({**BARE, **plan})],
+        None,
+        BillingPolicy(charge_type=ChargeType.OVERAGE, **policy),
+        max_rate_plans=15,
+    )
+    (problem,) = iter_problems(grouping)
+    return problem
+
+
+P50 = 1 << 50
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_tiers_of_a_pool_past_2_to_the_53_begin_with_their_block_and_count_its_last_byte(extra):
+    """96 blocks of 2**47: 4 at 7, one at 11, 3 at 13 from the block after that tier's edge, then 15."""
+    tiers = [(P50 // 2, 11), (P50 // 2 + 1, 13), (P50, 15)]
+    problem = only_problem(
+        {"block": P50 // 8, "tiers": tiers, "pooled": True}, [P50] * 12 + [extra]
+    )
+    assert total_cost(problem, problem.current) == 4 * 7 + 11 + 3 * 13 + (88 + extra) * 15
+
+
+@pytest.mark.parametrize(("cap", "expected"), [(None, 3 * 7 + (P50 - 6) * 5), (99, 99), (0, 0)])
+def test_tiers_and_caps_hold_for_a_sim_with_the_largest_usage(cap, expected):
+    """2**50 blocks of a byte, of which 3 at 7 and, but for 3 that are included, the others at 5."""
+    problem = only_problem({"tiers": [(3, 5)], "included": 3, "cap": cap}, [P50])
+    assert total_cost(problem, problem.current) == expected
+
+
+def test_a_tier_at_the_end_of_the_range_is_reached_by_the_last_byte_of_a_pool_alone():
+    plan = {"tiers": [(P50, 4000)], "pooled": True}
+    for usages, last in ([P50, 0], 0), ([P50, 1], 4000):
+        problem = only_problem(plan, usages)
+        assert total_cost(problem, problem.current) == P50 * 7 + last

@@ -16,6 +16,7 @@ from core.domain import (
     BillingPolicy,
     ChargeType,
     CommunicationPlan,
+    OverageTier,
     PoolScope,
     RatePlan,
     SolveStatus,
@@ -48,10 +49,19 @@ def pool_name(plan, sim, scope, key_of):
     return "plan", plan.code
 
 
+def data_price(plan, volume):
+    """Each block at the rate of the tier in which it starts (B8)."""
+    total = 0
+    for start in range(0, max(0, volume), plan.overage_block_bytes):
+        tiers = [tier for tier in plan.overage_tiers if tier.from_bytes <= start]
+        total += tiers[-1].rate_micros if tiers else plan.overage_rate_micros
+    return total
+
+
 def price(sims, plans, scope, key_of, charge_type):
-    """Cost of the whole fleet with these plans, from the rules B2 to B7 alone."""
+    """Cost of the whole fleet with these plans, from the rules B2 to B8 alone."""
     rate = overage = 0
-    over, block = {}, {}
+    over, priced_as = {}, {}
     for sim, plan in zip(sims, plans, strict=True):
         days = (
             DAYS - max(0, (sim["activated_date"] - START).days) if sim["activated_date"] else DAYS
@@ -64,16 +74,32 @@ def price(sims, plans, scope, key_of, charge_type):
         overage += max(0, minutes - plan.included_voice_minutes) * plan.voice_rate_micros
         pool = pool_name(plan, sim, scope, key_of)
         if pool is None:
-            blocks = ceiling(sim["usage_bytes"] - included, plan.overage_block_bytes)
-            overage += blocks * plan.overage_rate_micros
+            charge = data_price(plan, sim["usage_bytes"] - included)
+            cap = plan.overage_cap_micros
+            overage += charge if cap is None else min(charge, cap)
         else:
             over[pool] = over.get(pool, 0) + sim["usage_bytes"] - included
-            block[pool] = plan
+            priced_as[pool] = plan
     for pool, total in over.items():
-        blocks = ceiling(total, block[pool].overage_block_bytes)
-        overage += blocks * block[pool].overage_rate_micros
+        overage += data_price(priced_as[pool], total)
     parts = {"rate": rate, "overage": overage, "rate_and_overage": rate + overage}
     return parts[charge_type.value]
+
+
+def overage_of(rng, *, is_pooled):
+    """Price fields of a plan; a pool's rates never fall and have no cap (B8)."""
+    rates = [rng.randint(1, 9) for _ in range(rng.choice([1, 1, 2, 3]))]
+    first, *others = sorted(rates) if is_pooled else rates
+    edges = sorted(rng.sample(range(1, 30), len(others)))
+    return {
+        "overage_rate_micros": first,
+        "overage_block_bytes": rng.randint(1, 8),
+        "overage_tiers": tuple(
+            OverageTier(from_bytes=edge, rate_micros=rate)
+            for edge, rate in zip(edges, others, strict=True)
+        ),
+        "overage_cap_micros": None if is_pooled else rng.choice([None, None, rng.randint(0, 40)]),
+    }
 
 
 @st.composite
@@ -81,19 +107,18 @@ def fleets(draw):
     """At most 6 SIMs in at most 2 groups, and at most 4 plans."""
     rng = draw(st.randoms(use_true_random=True))
     kind = rng.choice(list(KINDS))
-    shared = rng.randint(1, 9), rng.randint(1, 8)
+    shared = overage_of(rng, is_pooled=True)
     plans = []
     for k in range(rng.randint(1, 4)):
         pool_group = rng.choice([None, "A"])
-        rate, block = shared if pool_group else (rng.randint(1, 9), rng.randint(1, 8))
+        is_pooled = rng.choice(KINDS[kind])
         plans.append(
             RatePlan(
                 code=f"P{k}",
                 monthly_rate_micros=rng.randint(0, 30),
                 included_bytes=rng.randint(0, 20),
-                overage_rate_micros=rate,
-                overage_block_bytes=block,
-                is_pooled=rng.choice(KINDS[kind]),
+                is_pooled=is_pooled,
+                **(shared if pool_group else overage_of(rng, is_pooled=is_pooled)),
                 is_prorated=rng.random() < 0.3,
                 included_sms=rng.randint(0, 2),
                 sms_rate_micros=rng.randint(0, 3),

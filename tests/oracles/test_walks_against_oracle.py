@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.billing.tariff import NO_CAP, Tariff
+from core.billing.tariff import NEVER, NO_CAP, Tariff
 from core.domain import MAX_PRICE_MICROS, MAX_USAGE_BYTES, WALK_STRATEGIES, ChargeType, Strategy
 from core.optimiser.result import SolveParams
 from core.optimiser.walks import walk_group
@@ -31,20 +31,26 @@ def instances(draw):
     rng = draw(st.randoms(use_true_random=True))  # evenly: structured draws met few exact ties
     price, size = rng.choice([(4, 3), (12, 20), (MAX_PRICE_MICROS, 1 << 44)])
 
-    def price_and_block():
-        return rng.randint(1, price), rng.randint(max(1, size >> 10), size)
+    def overage(is_pooled):
+        rates = [rng.randint(1, price) for _ in range(rng.choice([1, 1, 3]))]
+        first, *others = sorted(rates) if is_pooled else rates
+        edges = sorted(rng.sample(range(1, 3 * size), len(others)))
+        return {
+            "rate": first,
+            "block": rng.randint(max(1, size >> 10), size),
+            "tiers": list(zip(edges, others, strict=True)),
+            "cap": None if is_pooled else rng.choice([None, rng.randint(0, 9 * price)]),
+        }
 
-    pools = [price_and_block() for _ in range(3)]
+    pools = [overage(is_pooled=True) for _ in range(3)]
     plans = []
     for _ in range(rng.randint(1, 5)):
         pool = rng.choice([None, 0, 1, 2])
-        rate, block = price_and_block() if pool is None else pools[pool]
         plans.append(
             {
                 "fee": [rng.randint(0, price) for _ in range(N_CLASSES)],
                 "included": [rng.randint(0, size) for _ in range(N_CLASSES)],
-                "rate": rate,
-                "block": block,
+                **(overage(is_pooled=False) if pool is None else pools[pool]),
                 "pool": pool,
                 "sms_included": rng.randint(0, 2),
                 "sms_rate": rng.randint(0, 5),
@@ -70,6 +76,20 @@ def instances(draw):
     return plans, pools, sims, current, sequences, charge_type
 
 
+def tier_tables(priced):
+    """First block and rate of every tier, padded; a tier that begins with the same block counts last."""
+    rows = []
+    for one in priced:
+        tiers = {0: one["rate"]}
+        for volume, rate in one.get("tiers", ()):
+            tiers[(volume + one["block"] - 1) // one["block"]] = rate
+        rows.append(list(tiers.items()))
+    longest = max(map(len, rows))
+    rows = [row + [(NEVER, row[-1][1])] * (longest - len(row)) for row in rows]
+    tables = np.array(rows, dtype=np.int64)
+    return tables[:, :, 0], tables[:, :, 1]
+
+
 def make_problem(plans, pools, sims, current, sequences, charge_type):
     def column(name):
         return np.array([plan[name] for plan in plans], dtype=np.int64)
@@ -77,6 +97,9 @@ def make_problem(plans, pools, sims, current, sequences, charge_type):
     def per_sim(name, dtype=np.int64):
         return np.array([sim[name] for sim in sims], dtype=dtype)
 
+    tier_from_block, tier_rate_micros = tier_tables(plans)
+    pool_tier_from_block, pool_tier_rate_micros = tier_tables(pools)
+    caps = [NO_CAP if plan.get("cap") is None else plan["cap"] for plan in plans]
     tariff = Tariff(
         codes=tuple(f"P{k}" for k in range(len(plans))),
         full_cycle=N_CLASSES - 1,
@@ -84,9 +107,9 @@ def make_problem(plans, pools, sims, current, sequences, charge_type):
         included_bytes=column("included"),
         overage_rate_micros=column("rate"),
         overage_block_bytes=column("block"),
-        tier_from_block=np.zeros((len(plans), 1), dtype=np.int64),
-        tier_rate_micros=column("rate")[:, np.newaxis],
-        overage_cap_micros=np.full(len(plans), NO_CAP, dtype=np.int64),
+        tier_from_block=tier_from_block,
+        tier_rate_micros=tier_rate_micros,
+        overage_cap_micros=np.array(caps, dtype=np.int64),
         is_pooled=np.array([plan["pool"] is not None for plan in plans]),
         included_sms=column("sms_included"),
         sms_rate_micros=column("sms_rate"),
@@ -108,11 +131,9 @@ def make_problem(plans, pools, sims, current, sequences, charge_type):
         comm_plan=per_sim("comm_plan", np.int32),
         current=np.array(current, dtype=np.int32),
         pool_of=np.array(pool_of, dtype=np.int32)[:, np.newaxis],
-        pool_block_bytes=np.array([block for _, block in pools], dtype=np.int64),
-        pool_tier_from_block=np.zeros((len(pools), 1), dtype=np.int64),
-        pool_tier_rate_micros=np.array([[rate] for rate, _ in pools], dtype=np.int64).reshape(
-            -1, 1
-        ),
+        pool_block_bytes=np.array([pool["block"] for pool in pools], dtype=np.int64),
+        pool_tier_from_block=pool_tier_from_block,
+        pool_tier_rate_micros=pool_tier_rate_micros,
         is_locked=np.zeros(len(sims), dtype=bool),
         min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
         max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
@@ -162,9 +183,7 @@ def walk_two_pooled_plans(included, price, sims, strategy):
     large = {"fee": [1] * 3, "included": [MAX_USAGE_BYTES] * 3, "pool": 1}
     plans = [{**plan, "rate": price, "block": 1, **NOTHING_ELSE} for plan in (small, large)]
     sims = [{"usage": u, "sms": 0, "voice": 0, "day": 2, "comm_plan": c} for u, c in sims]
-    problem = make_problem(
-        plans, [(price, 1)] * 2, sims, [0] * len(sims), [(0, 1)], "rate_and_overage"
-    )
+    problem = make_problem(plans, plans, sims, [0] * len(sims), [(0, 1)], "rate_and_overage")
     params = SolveParams(strategies=(strategy,))
     return walk_group(problem, 0, np.arange(len(sims)), params).best.tolist()
 

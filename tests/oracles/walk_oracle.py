@@ -1,7 +1,8 @@
 """O4 in plain loops over Python integers and fractions; shares no code with ``core``.
 
 A plan is a dict: ``fee`` and ``included`` (lists by day class), ``rate``, ``block``, ``pool`` (None
-for an individual plan), ``sms_included``, ``sms_rate``, ``minutes_included``, ``minute_rate``. A SIM
+for an individual plan), ``tiers`` (pairs of first volume and rate, ascending) and ``cap`` (or None)
+where it has them, ``sms_included``, ``sms_rate``, ``minutes_included``, ``minute_rate``. A SIM
 is a dict: ``usage``, ``sms``, ``voice`` (seconds), ``day`` (day class), ``comm_plan`` (a number that
 sorts as the name does). SIMs come in ICCID order.
 """
@@ -18,6 +19,17 @@ def ceiling(numerator, denominator):
     return count
 
 
+def overage(plan, volume):
+    """Charge for so much beyond the allowance: tiers from the last to the first."""
+    blocks = ceiling(volume, plan["block"])
+    charge = 0
+    for first, rate in reversed([(0, plan["rate"]), *plan.get("tiers", ())]):
+        before = min(blocks, ceiling(first, plan["block"]))
+        charge += (blocks - before) * rate
+        blocks = before
+    return charge
+
+
 def alone(plan, sim, charge_type, *, with_data):
     """What a SIM costs by itself on a plan."""
     cost = 0
@@ -25,9 +37,9 @@ def alone(plan, sim, charge_type, *, with_data):
         cost += plan["fee"][sim["day"]]
     if charge_type != "rate":
         if with_data:
-            cost += (
-                ceiling(sim["usage"] - plan["included"][sim["day"]], plan["block"]) * plan["rate"]
-            )
+            charge = overage(plan, sim["usage"] - plan["included"][sim["day"]])
+            cap = plan.get("cap")
+            cost += charge if cap is None else min(charge, cap)
         cost += max(0, sim["sms"] - plan["sms_included"]) * plan["sms_rate"]
         minutes = ceiling(sim["voice"], 60)
         cost += max(0, minutes - plan["minutes_included"]) * plan["minute_rate"]
@@ -82,7 +94,7 @@ def walk(plans, sims, sequence, strategy, full_cycle, charge_type):
 
 
 def private_cost(plans, sims, assignment, charge_type):
-    cost, over, price = 0, {}, {}
+    cost, over, priced_as = 0, {}, {}
     for sim, p in zip(sims, assignment, strict=True):
         plan = plans[p]
         cost += alone(plan, sim, charge_type, with_data=plan["pool"] is None)
@@ -90,7 +102,7 @@ def private_cost(plans, sims, assignment, charge_type):
             over[plan["pool"]] = (
                 over.get(plan["pool"], 0) + sim["usage"] - plan["included"][sim["day"]]
             )
-            price[plan["pool"]] = plan["block"], plan["rate"]
+            priced_as[plan["pool"]] = plan
     if charge_type == "rate":
         return cost
-    return cost + sum(ceiling(z, price[pool][0]) * price[pool][1] for pool, z in over.items())
+    return cost + sum(overage(priced_as[pool], volume) for pool, volume in over.items())

@@ -140,3 +140,14 @@ def test_an_assignment_names_plans_of_the_tariff(assignment):
     for price in (bill, total_cost):
         with pytest.raises(ValueError, match="plan numbers 0 to 1"):
             price(problem([1, 1]), assignment)
+
+
+def test_a_pool_pays_the_tiers_of_its_total_overage():
+    """250 - 200 = 50 bytes beyond: blocks at 0 and 10 cost 7, that at 20 costs 8, two cost 9 (B8)."""
+    case = replace(
+        problem([190, 60]),
+        pool_tier_from_block=np.array([[0, 2, 3]], dtype=np.int64),
+        pool_tier_rate_micros=np.array([[7, 8, 9]], dtype=np.int64),
+    )
+    assert bill(case, plans(0, 0)).overage_micros.tolist() == [40, 0]
+    assert total_cost(case, plans(0, 0)) == 2_040

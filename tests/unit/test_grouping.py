@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.billing.bill import total_cost
+from core.billing.limits import GroupUse, _dearest
 from core.domain import (
     MAX_PRICE_MICROS,
     MAX_USAGE_BYTES,
@@ -16,6 +17,7 @@ from core.domain import (
     BillingPolicy,
     ChargeType,
     CommunicationPlan,
+    OverageTier,
     PoolScope,
     Portal,
     RatePlan,
@@ -41,6 +43,10 @@ SOLO = RatePlan(
     overage_block_bytes=10,
     is_pooled=False,
 )
+
+
+FALLING = (OverageTier(from_bytes=10, rate_micros=6),)
+RISING = (OverageTier(from_bytes=10, rate_micros=9), OverageTier(from_bytes=25, rate_micros=20))
 
 
 def pooled(code, **changes):
@@ -101,6 +107,16 @@ def test_inactive_foreign_and_unbillable_plans_are_named_with_the_reason():
         "FEE": "monthly_rate_micros is -1, allowed are 0 to 100000000000",
     }
     assert "MOB" not in invalid_rate_plans(plans, Portal.MOBILITY)
+
+
+def test_a_pooled_plan_that_only_an_individual_one_can_be_is_invalid_where_pools_are_on():
+    plans = [pooled("CAP", overage_cap_micros=5), pooled("FALL", overage_tiers=FALLING), solo("S")]
+    assert invalid_rate_plans(plans) == {
+        "CAP": "it is pooled and has an overage cap, which only an individual plan can have",
+        "FALL": "it is pooled and has overage tiers whose price falls, which only an individual "
+        "plan can have",
+    }
+    assert invalid_rate_plans(plans, pooling_enabled=False) == {}
 
 
 # --- E1: who is optimised
@@ -383,7 +399,10 @@ def test_plans_of_one_pool_group_join_units_under_that_scope_only():
     assert problem.pool_block_bytes.tolist() == [10, 10]
 
 
-@pytest.mark.parametrize("change", [{"overage_rate_micros": 8}, {"overage_block_bytes": 11}])
+@pytest.mark.parametrize(
+    "change",
+    [{"overage_rate_micros": 8}, {"overage_block_bytes": 11}, {"overage_tiers": RISING[:1]}],
+)
 def test_a_pool_group_with_two_prices_is_refused_under_its_scope_only(change):
     plans = [
         pooled("P", pool_group="g"),
@@ -589,3 +608,59 @@ def test_pooled_allowance_that_does_not_add_up_within_64_bits_is_refused():
     with pytest.raises(DataError, match=r"pooled allowance .* with rate plan 'P'"):
         grouped(frame, [solo("A"), pooled("P", **vast)], None)
     assert grouped(frame, [solo("A"), solo("P", **vast)], None).groups
+
+
+def test_plans_of_a_pool_group_share_their_tiers_and_are_told_where_they_differ():
+    """Tiers from 21 and 25 both begin with the block at 30, and so are the same (B8)."""
+    same = (RISING[0], OverageTier(from_bytes=21, rate_micros=20))
+    plans = [pooled("P", pool_group="g", overage_tiers=RISING)]
+    frame = fleet(("x", "P"), ("x", "P"), usage=[240, 0])
+    scope = {"pool_scope": PoolScope.POOL_GROUP}
+    twin = pooled("Q", pool_group="g", overage_tiers=same)
+    (problem,) = iter_problems(grouped(frame, [*plans, twin], None, **scope))
+    assert problem.pool_tier_from_block.tolist() == [[0, 1, 3]]
+    assert total_cost(problem, problem.current) == 2_000 + 7 + 9 + 9 + 20
+    with pytest.raises(
+        DataError,
+        match=r"rate, block and tiers: 7 micro-units for 10 bytes, 9 from block 2 on, 20 from "
+        r"block 4 on, and 7 micro-units for 10 bytes; correct one",
+    ):
+        grouped(frame, [*plans, pooled("Q", pool_group="g")], None, **scope)
+
+
+def test_the_dearest_tier_counts_towards_the_largest_cost():
+    """At the first rate 2**49 bytes cost 2**49, at the tier's 2**62."""
+    tiers = (OverageTier(from_bytes=1, rate_micros=1 << 13),)
+    plan = solo("A", monthly_rate_micros=0, overage_rate_micros=1, overage_block_bytes=1)
+    frame = fleet(("x", "A"), usage=[1 << 49])
+    assert grouped(frame, [plan], None).groups
+    with pytest.raises(DataError, match="the cost of this fleet may reach"):
+        grouped(frame, [replace(plan, overage_tiers=tiers)], None)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    usages=st.lists(st.integers(0, 99), min_size=1, max_size=5),
+    first=st.integers(1, 9),
+    block=st.integers(1, 12),
+    rising=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=3),
+    is_pooled=st.booleans(),
+)
+def test_no_bill_is_above_the_bound_that_ranges_are_checked_with(
+    usages, first, block, rising, is_pooled
+):
+    rates = {volume: first + sum(step for v, step in rising if v <= volume) for volume, _ in rising}
+    tiers = tuple(OverageTier(from_bytes=v, rate_micros=rates[v]) for v in sorted(rates))
+    plan = solo(
+        "A", included_bytes=0, overage_rate_micros=first, overage_block_bytes=block,
+        overage_tiers=tiers, is_pooled=is_pooled,
+    )  # fmt: skip
+    frame = fleet(*[("x", "A")] * len(usages), usage=usages)
+    grouping = grouped(frame, [plan], None)
+    (problem,) = iter_problems(grouping)
+    use = GroupUse(
+        group_id="G0001", devices=len(usages), usage_bytes=sum(usages), sms_count=0,
+        voice_minutes=0, current=(0,), eligible=(0,),
+    )  # fmt: skip
+    bound, _ = _dearest(grouping.tariff, use)
+    assert total_cost(problem, problem.current) <= bound

@@ -1,4 +1,4 @@
-"""What a SIM costs on its own (B3, B5, B7)."""
+"""What a SIM costs on its own (B3, B5, B7, B8)."""
 
 from dataclasses import replace
 from datetime import date
@@ -14,6 +14,7 @@ from core.domain import (
     BillingCycle,
     BillingPolicy,
     ChargeType,
+    OverageTier,
     RatePlan,
 )
 from core.errors import DataError
@@ -115,3 +116,69 @@ def test_large_counts_and_large_prices_may_meet_other_rows():
 def test_started_units_are_a_ceiling_without_floats():
     amount = np.array([0, 1, 10, 11, (1 << 62) + 1], dtype=np.int64)
     assert started(amount, 10).tolist() == [0, 1, 1, 2, 461168601842738791]
+
+
+# Tiers and caps, B8.
+
+FREE = replace(PLAN, monthly_rate_micros=0, included_bytes=0)
+
+
+def tiers(*pairs):
+    return tuple(OverageTier(from_bytes=volume, rate_micros=rate) for volume, rate in pairs)
+
+
+def test_a_block_costs_the_rate_of_the_tier_in_which_it_starts():
+    """Blocks of 10: the third starts at 20, where 5 begins, the fourth beyond 21, where 2 begins."""
+    plan = replace(PLAN, monthly_rate_micros=0, overage_tiers=tiers((20, 5), (21, 2)))
+    assert costs(plan, usage=[100, 120, 121, 130, 131, 150]) == [0, 14, 19, 19, 21, 23]
+
+
+def test_a_tier_from_zero_replaces_the_overage_rate():
+    assert costs(replace(FREE, overage_tiers=tiers((0, 3))), usage=[1, 11]) == [3, 6]
+
+
+def test_a_cap_limits_data_overage_and_nothing_else():
+    plan = replace(PLAN, overage_cap_micros=20, sms_rate_micros=5)
+    assert costs(plan, usage=[110, 120, 121, 10_000], sms=2) == [1_017, 1_024, 1_030, 1_030]
+
+
+def test_a_cap_of_zero_makes_data_overage_free():
+    assert costs(replace(PLAN, overage_cap_micros=0), usage=[10_000]) == [1_000]
+
+
+def test_a_cap_holds_where_the_charge_without_it_is_beyond_all_numbers():
+    """2**50 blocks at 10**11 are 2**87; the other rows of the same plan are exact to the micro-unit."""
+    dear = replace(
+        FREE, overage_rate_micros=MAX_PRICE_MICROS, overage_block_bytes=1,
+        overage_cap_micros=MAX_PRICE_MICROS - 1, overage_tiers=tiers((1, 3), (3, MAX_PRICE_MICROS)),
+    )  # fmt: skip
+    usage = [0, 1, 2, 3, MAX_USAGE_BYTES]
+    cap = MAX_PRICE_MICROS - 1
+    assert costs(dear, usage=usage) == [0, cap, cap, cap, cap]
+    cheap_first = replace(dear, overage_rate_micros=1)
+    assert costs(cheap_first, usage=usage) == [0, 1, 4, 7, cap]
+
+
+def test_tiers_reach_the_largest_total_and_not_a_block_beyond():
+    """One block at 3, then 2**27 at 2**35 - 1: one more would leave the range, 2**62."""
+    rate = (1 << 35) - 1
+    plan = replace(
+        FREE, overage_rate_micros=3, overage_block_bytes=1, overage_tiers=tiers((1, rate))
+    )
+    last = (MAX_TOTAL_MICROS - 3) // rate
+    assert costs(plan, usage=[5, last + 1]) == [3 + 4 * rate, 3 + last * rate]
+    with pytest.raises(DataError, match=r"overage of row 2 is out of range: \d+ blocks at up to"):
+        costs(plan, usage=[5, last + 2])
+
+
+def test_charges_that_leave_the_range_only_together_are_refused():
+    plan = replace(FREE, overage_rate_micros=1 << 12, overage_block_bytes=1)
+    assert costs(plan, usage=[1 << 50]) == [MAX_TOTAL_MICROS]
+    with pytest.raises(DataError, match="the cost of row 1 is out of range"):
+        costs(replace(plan, monthly_rate_micros=1), usage=[1 << 50])
+    with pytest.raises(DataError, match="the overage of row 1 is out of range"):
+        costs(replace(plan, sms_rate_micros=1), usage=[1 << 50], sms=1)
+    texts = replace(FREE, sms_rate_micros=1 << 31, voice_rate_micros=1)
+    assert costs(texts, usage=[0], sms=1 << 31) == [MAX_TOTAL_MICROS]
+    with pytest.raises(DataError, match="SMS and voice charge of row 1 is out of range"):
+        costs(texts, usage=[0], sms=1 << 31, voice=1)

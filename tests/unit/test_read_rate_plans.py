@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.domain import CommunicationPlan, RatePlan
-from core.errors import InputError, NotAvailableError
+from core.domain import CommunicationPlan, OverageTier, RatePlan
+from core.errors import InputError
 from core.files.communication_plans import read_communication_plans
 from core.files.rate_plans import read_rate_plans
 
@@ -140,11 +140,77 @@ def test_a_file_without_a_usable_plan_is_refused(plans):
         plans()
 
 
-@pytest.mark.parametrize("column", ["overage_cap", "overage_tiers", "min_devices", "max_devices"])
-def test_a_filled_column_of_a_later_version_is_refused_and_an_empty_one_is_not(plans, column):
-    assert plans(GOOD + ",", header=f"{HEADER},{column}").plans
-    with pytest.raises(NotAvailableError, match=rf"column {column} \(row 3: '5'\)"):
-        plans(GOOD + ",", "P2,1,1,1,1,no,5", header=f"{HEADER},{column}")
+B8_HEADER = f"{HEADER},overage_cap,overage_tiers,min_devices,max_devices"
+
+
+def test_tiers_cap_and_limits_of_devices(plans):
+    found = plans(
+        GOOD + ",12.5, 0=0.30 ;1.5=0.20;1e3 = 0.1,0,7", "P2,1,1,1,1,no,0,,,0", header=B8_HEADER
+    )
+    first, second = found.plans
+    assert first.overage_cap_micros == 12_500_000
+    assert first.overage_tiers == (
+        OverageTier(from_bytes=0, rate_micros=300_000),
+        OverageTier(from_bytes=3 << 19, rate_micros=200_000),
+        OverageTier(from_bytes=1000 << 20, rate_micros=100_000),
+    )
+    assert (first.min_devices, first.max_devices) == (0, 7)
+    assert (second.overage_cap_micros, second.overage_tiers) == (0, ())
+    assert (second.min_devices, second.max_devices) == (None, 0)
+
+
+def test_tiers_are_in_the_megabytes_asked_for(plans):
+    (plan,) = plans(GOOD + ",1.5=1", header=f"{HEADER},overage_tiers", mb_bytes=10**6).plans
+    assert plan.overage_tiers[0].from_bytes == 1_500_000
+
+
+def test_empty_cells_are_no_tiers_no_cap_and_no_limits(plans):
+    (plan,) = plans(GOOD + ",,,,", header=B8_HEADER).plans
+    assert (plan.overage_cap_micros, plan.overage_tiers) == (None, ())
+    assert (plan.min_devices, plan.max_devices) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("overage_cap", "none", "not_a_number"),
+        ("overage_cap", "-1", "negative"),
+        ("overage_cap", "100001", "out_of_range"),
+        ("overage_tiers", "cheap", "invalid_rate_plan"),
+        ("overage_tiers", "5", "invalid_rate_plan"),
+        ("overage_tiers", "5=", "invalid_rate_plan"),
+        ("overage_tiers", "=1", "invalid_rate_plan"),
+        ("overage_tiers", "5=1=2", "invalid_rate_plan"),
+        ("overage_tiers", "5=1;", "invalid_rate_plan"),
+        ("overage_tiers", "5=1;;6=2", "invalid_rate_plan"),
+        ("overage_tiers", "5=1;x=2", "not_a_number"),
+        ("overage_tiers", "5=1;6=nan", "not_a_number"),
+        ("overage_tiers", "-5=1", "negative"),
+        ("overage_tiers", "5=-1", "negative"),
+        ("overage_tiers", "1e12=1", "out_of_range"),
+        ("overage_tiers", "5=100001", "out_of_range"),
+        ("overage_tiers", "5=0", "invalid_rate_plan"),
+        ("overage_tiers", "6=1;5=2", "invalid_rate_plan"),
+        ("overage_tiers", "5=1;5.0=2", "invalid_rate_plan"),
+        ("min_devices", "1.5", "not_a_whole_number"),
+        ("max_devices", "-1", "negative"),
+        ("max_devices", "many", "not_a_number"),
+    ],
+)
+def test_a_bad_tier_cap_or_limit_rejects_the_plan(plans, column, cell, reason):
+    found = plans(GOOD + ",", f"PX,1,1,1,1,no,{cell}", header=f"{HEADER},{column}")
+    assert problems(found.rejects) == [(3, column, cell, reason)]
+    assert found.refused_codes == {"PX"}
+
+
+def test_a_plan_with_more_devices_at_least_than_at_most_is_rejected(plans):
+    found = plans(GOOD + ",,", "PX,1,1,1,1,no,3,2", header=f"{HEADER},min_devices,max_devices")
+    assert problems(found.rejects) == [(3, "min_devices", "3", "invalid_rate_plan")]
+
+
+def test_whether_a_pooled_plan_may_have_a_cap_is_not_asked_of_the_file(plans):
+    found = plans("P1,1,1,1,1,yes,5,5=0.5,,", header=B8_HEADER)
+    assert found.rejects.is_empty()
 
 
 def test_communication_plans_keep_their_lists_in_order_without_repeats(lists):

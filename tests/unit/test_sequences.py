@@ -5,9 +5,11 @@ from itertools import combinations, islice, permutations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.billing.tariff import build_tariff
-from core.domain import BillingPolicy, ChargeType, PoolScope, RatePlan
+from core.domain import BillingPolicy, ChargeType, OverageTier, PoolScope, RatePlan
 from core.sequences import generate_sequences, iter_sequences, max_average_usage, undominated
 
 BOTH = ChargeType.RATE_AND_OVERAGE
@@ -169,3 +171,88 @@ def test_the_same_list_in_any_order_gives_the_same_sequences():
     assert generate_sequences(tariff, shuffled, BOTH, max_sequences=99) == generate_sequences(
         tariff, range(7), BOTH, max_sequences=99
     )
+
+
+# --- Dominance with tiers and caps (B8)
+
+
+def tiers(*pairs):
+    return tuple(OverageTier(from_bytes=volume, rate_micros=rate) for volume, rate in pairs)
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "is_dominated"),
+    [
+        ({"overage_tiers": tiers((5, 3))}, {"overage_tiers": tiers((5, 3))}, True),
+        ({"overage_tiers": tiers((5, 3))}, {}, True),
+        ({}, {"overage_tiers": tiers((5, 3))}, False),
+        ({}, {"overage_tiers": tiers((5, 30))}, True),
+        ({"overage_tiers": tiers((5, 30))}, {}, False),
+        ({"overage_cap_micros": 9}, {}, True),
+        ({}, {"overage_cap_micros": 9}, False),
+        ({"overage_cap_micros": 9}, {"overage_cap_micros": 9}, True),
+        ({"overage_cap_micros": 9}, {"overage_cap_micros": 8}, False),
+    ],
+)
+def test_an_individual_plan_dominates_if_no_block_of_it_is_dearer(better, worse, is_dominated):
+    tariff = tariff_of(
+        plan("A", 10, 100, is_pooled=False, **better), plan("B", 20, 100, is_pooled=False, **worse)
+    )
+    assert (undominated(tariff, [0, 1], BOTH) == [0]) == is_dominated
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "is_dominated"),
+    [
+        ({"overage_tiers": tiers((5, 20))}, {"overage_tiers": tiers((5, 20))}, False),
+        ({}, {"overage_tiers": tiers((5, 20))}, True),
+        ({"overage_tiers": tiers((5, 10))}, {}, True),  # the same price under another name
+    ],
+)
+def test_a_pooled_plan_whose_price_rises_dominates_nothing(better, worse, is_dominated):
+    """Two pools with 5 bytes of overage each are cheaper than one with 10 where tiers rise."""
+    tariff = tariff_of(plan("A", 10, 100, **better), plan("B", 20, 100, **worse))
+    assert (undominated(tariff, [0, 1], BOTH) == [0]) == is_dominated
+
+
+def block_by_block(plan, volume):
+    """Charge for so much beyond the allowance."""
+    total = 0
+    for start in range(0, max(0, volume), plan.overage_block_bytes):
+        rates = [t.rate_micros for t in plan.overage_tiers if t.from_bytes <= start]
+        total += rates[-1] if rates else plan.overage_rate_micros
+    return total if plan.overage_cap_micros is None else min(total, plan.overage_cap_micros)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=True), st.booleans())
+def test_of_every_plan_that_is_left_out_a_plan_that_stays_is_never_dearer(rng, is_pooled):
+    """Individual: at any usage. Pooled: for any two volumes, both in the pool that stays."""
+    plans = []
+    for code in "ABCD":
+        rates = [rng.randint(1, 3) for _ in range(rng.choice([1, 1, 2, 3]))]
+        first, *others = sorted(rates) if is_pooled else rates
+        edges = sorted(rng.sample(range(1, 9), len(others)))
+        plans.append(
+            plan(
+                code, rng.randint(0, 1), rng.randint(0, 2), first, rng.randint(1, 3),
+                is_pooled=is_pooled, overage_tiers=tiers(*zip(edges, others, strict=True)),
+                overage_cap_micros=None if is_pooled else rng.choice([None, 0, 4, 9]),
+            )
+        )  # fmt: skip
+    kept = undominated(tariff_of(*plans), range(4), BOTH)
+    assert kept
+
+    def is_never_dearer(q, p):
+        less = p.included_bytes - q.included_bytes
+        fees = q.monthly_rate_micros <= p.monthly_rate_micros and less <= 0
+        alone = all(block_by_block(q, z + less) <= block_by_block(p, z) for z in range(40))
+        together = not is_pooled or all(
+            block_by_block(q, y + z) <= block_by_block(q, y) + block_by_block(p, z)
+            for y in range(14)
+            for z in range(14)
+        )
+        return fees and alone and together
+
+    for p in set(range(4)) - set(kept):
+        assert any(is_never_dearer(plans[q], plans[p]) for q in kept)

@@ -1,17 +1,26 @@
-"""The catalogue as integer tables (B2, B4, V2)."""
+"""The catalogue as integer tables (B2, B4, B8, V2)."""
 
+import re
 from dataclasses import replace
 from datetime import date
 
 import polars as pl
 import pytest
 
-from core.billing.tariff import billing_problem, build_tariff, day_classes
+from core.billing.tariff import (
+    NEVER,
+    NO_CAP,
+    billing_problem,
+    build_tariff,
+    day_classes,
+    pooling_problem,
+)
 from core.domain import (
     MAX_PRICE_MICROS,
     MAX_USAGE_BYTES,
     BillingCycle,
     BillingPolicy,
+    OverageTier,
     ProrationBasis,
     RatePlan,
 )
@@ -162,3 +171,87 @@ def test_day_classes_of_no_sims_and_of_only_nulls():
     policy = BillingPolicy(cycle=FOUR_DAYS)
     assert day_classes(pl.Series([], dtype=pl.Date), policy).tolist() == []
     assert day_classes(pl.Series([None], dtype=pl.Date), policy).tolist() == [4]
+
+
+# Tiers and caps, B8.
+
+
+def tiers(*pairs):
+    return tuple(OverageTier(from_bytes=volume, rate_micros=rate) for volume, rate in pairs)
+
+
+def test_a_tier_begins_with_the_first_block_at_or_beyond_its_volume():
+    """Blocks of 4 start at 0, 4, 8, 12: a tier from 8 holds from block 2 on, one from 9 from block 3."""
+    plans = [
+        replace(PLAN, code="A", overage_tiers=tiers((8, 8), (9, 9))),
+        replace(PLAN, code="B"),
+        replace(PLAN, code="C", overage_tiers=tiers((0, 5))),
+        replace(PLAN, code="D", overage_tiers=tiers((5, 8), (8, 9))),  # both begin with block 2
+    ]
+    tariff = build_tariff(plans, BillingPolicy())
+    assert tariff.tier_from_block.tolist() == [
+        [0, 2, 3], [0, NEVER, NEVER], [0, NEVER, NEVER], [0, 2, NEVER],
+    ]  # fmt: skip
+    assert tariff.tier_rate_micros.tolist() == [[7, 8, 9], [7, 7, 7], [5, 5, 5], [7, 9, 9]]
+    assert tariff.overage_rate_micros.tolist() == [7, 7, 5, 7]
+
+
+def test_a_plan_without_a_cap_has_one_that_nothing_reaches():
+    plans = [replace(PLAN, is_pooled=False, code=code) for code in "AB"]
+    plans[1] = replace(plans[1], overage_cap_micros=0)
+    assert build_tariff(plans, BillingPolicy()).overage_cap_micros.tolist() == [NO_CAP, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"overage_cap_micros": 0}, "pooled and has an overage cap"),
+        ({"overage_tiers": tiers((4, 6))}, "tiers whose price falls"),
+        ({"overage_tiers": tiers((4, 9), (8, 8))}, "tiers whose price falls"),
+    ],
+)
+def test_what_a_pool_cannot_have_is_refused_where_the_plan_is_pooled(change, words):
+    plan = replace(PLAN, code="POOL-1", **change)
+    with pytest.raises(DataError, match=rf"'POOL-1' cannot be priced: .*{words}.*is_pooled = no"):
+        build_tariff([plan], BillingPolicy())
+    assert build_tariff([plan], BillingPolicy(pooling_enabled=False)).codes == ("POOL-1",)
+    assert build_tariff([replace(plan, is_pooled=False)], BillingPolicy()).codes == ("POOL-1",)
+
+
+@pytest.mark.parametrize("pairs", [[(4, 7)], [(4, 8), (8, 8), (12, 9)], [(0, 5), (4, 6)]])
+def test_a_pool_may_have_tiers_whose_price_never_falls(pairs):
+    assert pooling_problem(replace(PLAN, overage_tiers=tiers(*pairs))) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"overage_tiers": tiers((-1, 5))}, "tier starts at -1 bytes, allowed are 0 to"),
+        ({"overage_tiers": tiers((MAX_USAGE_BYTES + 1, 5))}, "tier starts at"),
+        ({"overage_tiers": tiers((1, 0))}, "from 1 bytes is 0 micro-units, allowed are 1 to"),
+        ({"overage_tiers": tiers((1, -1))}, "is -1 micro-units"),
+        ({"overage_tiers": tiers((1, MAX_PRICE_MICROS + 1))}, "allowed are 1 to 100000000000"),
+        ({"overage_tiers": tiers((9, 5), (8, 6))}, "from 9 and 8 bytes .* must ascend"),
+        ({"overage_tiers": tiers((9, 5), (9, 6))}, "each volume once"),
+        ({"overage_tiers": tiers(*((k, 5) for k in range(33)))}, "33 overage tiers, at most 32"),
+        ({"overage_cap_micros": -1}, "overage_cap_micros is -1"),
+        ({"overage_cap_micros": MAX_PRICE_MICROS + 1}, "allowed are 0 to 100000000000"),
+    ],
+)
+def test_tiers_and_caps_have_their_ranges(change, words):
+    problem = billing_problem(replace(PLAN, **change))
+    assert problem is not None
+    assert re.search(words, problem)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overage_tiers": tiers((0, 1), (MAX_USAGE_BYTES, MAX_PRICE_MICROS))},
+        {"overage_tiers": tiers(*((k, 5) for k in range(32)))},
+        {"overage_cap_micros": 0},
+        {"overage_cap_micros": MAX_PRICE_MICROS},
+    ],
+)
+def test_tiers_and_caps_at_the_ends_of_their_ranges_can_be_billed(change):
+    assert billing_problem(replace(PLAN, **change)) is None

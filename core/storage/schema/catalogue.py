@@ -85,7 +85,8 @@ def _rate_plan_columns() -> tuple[sa.Column[Any], ...]:
         money("RegulatoryFeeMicros"),
         sa.Column("MinDevices", sa.BigInteger),  # O8
         sa.Column("MaxDevices", sa.BigInteger),
-        money("OverageCapMicros", nullable=True),  # B8
+        money("OverageCapMicros", nullable=True),  # per SIM and cycle (B8)
+        # bytes=micros;bytes=micros, ascending: price of a block that starts at so much overage (B8).
         sa.Column("OverageTiers", sa.Unicode(1024)),
         *life(),
         *created(),
