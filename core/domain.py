@@ -22,6 +22,10 @@ MAX_COUNT = 1 << 31
 """Largest SMS count or number of voice seconds of one SIM in one cycle."""
 
 
+MAX_TAX_PERCENT_MILLIONTHS = 100_000_000
+"""Largest percentage of one tax: 100 %, the whole of what it is taken of."""
+
+
 class ChargeType(StrEnum):
     """Which charges the optimiser minimises (B7); all are always reported."""
 
@@ -106,8 +110,12 @@ class TaxRate:
 
     Attributes
     ----------
+    jurisdiction
+        Whose SIMs it applies to, as written in their ``jurisdiction``.
+    name
+        Unique within the jurisdiction.
     percent_millionths
-        Millionths of a percent: 8.25 % is 8,250,000.
+        Millionths of a percent: 8.25 % is 8,250,000; ``0 .. MAX_TAX_PERCENT_MILLIONTHS``.
     """
 
     jurisdiction: str

@@ -109,7 +109,7 @@ def test_inactive_foreign_and_unbillable_plans_are_named_with_the_reason():
 def devices(*rows):
     return pl.DataFrame(
         [
-            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, status)
+            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, None, status)
             for iccid, status, comm_plan, rate_plan in rows
         ],
         schema={**FLEET_SCHEMA, "status": pl.String},
