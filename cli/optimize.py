@@ -54,7 +54,10 @@ def optimize(
         Path | None,
         path_option("Rate plans per communication plan; without it all for every SIM."),
     ] = None,
-    taxes: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
+    taxes: Annotated[
+        Path | None,
+        path_option("Percentage taxes by jurisdiction of the SIM; without it none are computed."),
+    ] = None,
     constraints: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
     cycle_start: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day of the billing cycle.")
@@ -111,7 +114,6 @@ def optimize(
     started = time.perf_counter()
     _refuse_unavailable(
         {
-            "--taxes": taxes is not None,
             "--constraints": constraints is not None,
             "--usage-basis projected": usage_basis is UsageBasis.PROJECTED,
             "--portal mobility": portal is FilePortal.MOBILITY,
@@ -141,10 +143,15 @@ def optimize(
     from core.reports.meta import ReportMeta
     from core.reports.results import check_out_dir, write_results
 
-    check_out_dir(out, filter(None, [devices, rate_plans, communication_plans]))
+    check_out_dir(out, filter(None, [devices, rate_plans, communication_plans, taxes]))
     with progress_bar("reading"):
         inputs = read_inputs(
-            devices, rate_plans, communication_plans, cycle=policy.cycle, mb_bytes=mb_bytes
+            devices,
+            rate_plans,
+            communication_plans,
+            taxes=taxes,
+            cycle=policy.cycle,
+            mb_bytes=mb_bytes,
         )
     if strict and inputs.rejects.height:
         raise InputError(strict_message(inputs.rejects))
@@ -238,6 +245,7 @@ def _optimised(
                 max_sequences=MAX_SEQUENCES,
                 workers=chosen,
                 on_progress=on_progress,
+                taxes=inputs.taxes,
             )
     except DataError as error:
         raise InputError(str(error)) from error

@@ -180,6 +180,11 @@ def _last_lines(outcome: Outcome) -> list[str]:
         f"plan changes: {outcome.plan_changes:,}, savings: {money(baseline - optimized)} "
         f"({savings_percent(baseline, optimized):.2f} %)"
     )
+    if outcome.taxes is not None:
+        before, after = outcome.baseline_tax_micros or 0, outcome.optimized_tax_micros or 0
+        lines.append(
+            f"taxes, in no figure above: baseline {money(before)}, optimised {money(after)}"
+        )
     return lines
 
 

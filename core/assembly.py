@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from core.billing.bill import Bill
 from core.billing.tariff import day_classes
-from core.domain import ChargeType, Strategy
+from core.billing.taxes import Taxes, tax_sims
+from core.domain import ChargeType, Strategy, TaxRate
 from core.grouping import Grouping, GroupPlan, unit_fleets
 from core.optimiser.result import Result
 from core.outcome import (
@@ -22,6 +23,7 @@ from core.outcome import (
     Cost,
     GroupOutcome,
     Outcome,
+    TaxOutcome,
     UnitOutcome,
     gather,
     total,
@@ -79,6 +81,7 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
     plans = np.concatenate([solution.result.assignment for solution in ordered])
     fixed = [group.group_id for group in grouping.groups if group.is_fixed]
     is_changed = pl.col("recommended_rate_plan") != pl.col("current_rate_plan")
+    untaxed = pl.lit(None, dtype=pl.Int64)
     rows: pl.DataFrame = (
         _with_active_days(grouping, pl.concat(frames))
         .rename({"rate_plan": "current_rate_plan"})
@@ -94,6 +97,8 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
             .when(is_changed)
             .then(pl.lit(REASON_CHANGED))
             .otherwise(pl.lit(REASON_KEPT)),
+            current_tax_micros=untaxed,
+            recommended_tax_micros=untaxed,
         )
         .select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())
     )
@@ -132,6 +137,57 @@ def assemble(
     )
     ordered = [groups[group.unit_id][group.group_id] for group in grouping.groups]
     return gather(everything, ordered, units)
+
+
+def with_taxes(outcome: Outcome, taxes: Sequence[TaxRate]) -> Outcome:
+    """Add the taxes of every SIM and their totals; costs and plans stay as they are (B6).
+
+    Taxed are all fees and all overage, whatever the charge type.
+
+    Parameters
+    ----------
+    taxes
+        The whole table, in any order.
+
+    Raises
+    ------
+    DataError
+        If a percentage is out of range, or the taxes of the fleet leave the range of sums.
+    """
+    ordered = sorted(taxes, key=lambda tax: (tax.jurisdiction, tax.name))
+    rows = outcome.assignments
+    current, recommended = (_taxes(rows, side, ordered) for side in ("current", "recommended"))
+    is_priced = pl.col("current_rate_micros").is_not_null()
+    counted = rows.filter(is_priced).group_by("jurisdiction").len()
+    devices: dict[str | None, int] = dict(counted.iter_rows())
+    columns = {
+        "current_tax_micros": current.sim_micros,
+        "recommended_tax_micros": recommended.sim_micros,
+    }
+    return replace(
+        outcome,
+        assignments=rows.with_columns(
+            pl.when(is_priced).then(pl.Series(values)).alias(name)
+            for name, values in columns.items()
+        ),
+        taxes=tuple(
+            TaxOutcome(
+                tax=tax,
+                devices=devices.get(tax.jurisdiction, 0),
+                baseline_micros=current.tax_micros[number],
+                optimized_micros=recommended.tax_micros[number],
+            )
+            for number, tax in enumerate(ordered)
+        ),
+    )
+
+
+def _taxes(rows: pl.DataFrame, side: str, taxes: Sequence[TaxRate]) -> Taxes:
+    """Taxes of today's or the recommended bill; an unpriced SIM has no charges, and so none."""
+    rate, overage = (
+        rows[f"{side}_{part}_micros"].fill_null(0).to_numpy() for part in ("rate", "overage")
+    )
+    return tax_sims(rate, overage, rows["jurisdiction"], taxes)
 
 
 def _costs(prefix: str, bills: Sequence[Bill], charge_type: ChargeType) -> list[pl.Series]:

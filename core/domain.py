@@ -25,6 +25,9 @@ MAX_COUNT = 1 << 31
 MAX_TIERS = 32
 """Most overage tiers of one rate plan (B8)."""
 
+MAX_TAX_PERCENT_MILLIONTHS = 100_000_000
+"""Largest percentage of one tax: 100 %, the whole of what it is taken of."""
+
 
 class ChargeType(StrEnum):
     """Which charges the optimiser minimises (B7); all are always reported."""
@@ -110,8 +113,12 @@ class TaxRate:
 
     Attributes
     ----------
+    jurisdiction
+        Whose SIMs it applies to, as written in their ``jurisdiction``.
+    name
+        Unique within the jurisdiction.
     percent_millionths
-        Millionths of a percent: 8.25 % is 8,250,000.
+        Millionths of a percent: 8.25 % is 8,250,000; ``0 .. MAX_TAX_PERCENT_MILLIONTHS``.
     """
 
     jurisdiction: str

@@ -17,15 +17,19 @@ FLEET_SCHEMA: dict[str, pl.DataType] = {
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
     "activated_date": pl.Date(),  # null: active for the whole cycle
+    "jurisdiction": pl.String(),  # whose taxes the SIM's charges bear; null: of none (B6)
 }
-"""Columns of a fleet frame; only ``activated_date`` may be null."""
+"""Columns of a fleet frame; only those of ``NULLABLE`` may be null."""
+
+NULLABLE = ("activated_date", "jurisdiction")
+"""Columns in which null has a meaning."""
 
 
 def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
     """Bring a frame with at least the first four columns into the shape of ``FLEET_SCHEMA``.
 
     Missing optional columns get their neutral value (reported usage, no SMS, no voice, active for
-    the whole cycle); rows are sorted by ICCID.
+    the whole cycle, no jurisdiction); rows are sorted by ICCID.
 
     Raises
     ------
@@ -37,6 +41,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
         "sms_count": pl.lit(0),
         "voice_seconds": pl.lit(0),
         "activated_date": pl.lit(None),
+        "jurisdiction": pl.lit(None),
     }
     frame = frame.with_columns(
         [expr.alias(name) for name, expr in neutral.items() if name not in frame.columns]
@@ -47,7 +52,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
     if frame["iccid"].n_unique() != frame.height:
         msg = "a fleet holds each ICCID once"
         raise ValueError(msg)
-    required = [name for name in FLEET_SCHEMA if name != "activated_date"]
+    required = [name for name in FLEET_SCHEMA if name not in NULLABLE]
     missing = [name for name in required if frame[name].null_count()]
     if missing:
         msg = f"a fleet has a value in every row of {', '.join(missing)}"

@@ -26,7 +26,7 @@ from core.billing.tariff import (
 )
 from core.domain import BillingPolicy, CommunicationPlan, PoolScope, Portal, RatePlan
 from core.errors import DataError
-from core.fleet import FLEET_SCHEMA, normalise_fleet
+from core.fleet import normalise_fleet
 from core.group_rows import group_uses, names_by_list, plan_lists, with_ids, with_numbers
 from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
 from core.unit_rows import SimNumbers, sort_by_unit, unit_slices
@@ -160,8 +160,8 @@ def split_eligible(
     Parameters
     ----------
     devices
-        Columns of ``FLEET_SCHEMA`` and ``status``; communication plan, rate plan and status may be
-        null or empty.
+        Columns of ``FLEET_SCHEMA`` and ``status``, optional ones where known; communication plan,
+        rate plan and status may be null or empty.
     billable_statuses
         Statuses that the carrier bills, as they stand in ``status``.
     rate_plan_codes
@@ -186,7 +186,7 @@ def split_eligible(
         reasons.append((~_is_one_of("rate_plan", rate_plan_codes), REASON_UNKNOWN_RATE_PLAN))
     reason = pl.coalesce(pl.when(test).then(pl.lit(text)) for test, text in reasons)
     marked = devices.with_columns(reason.alias("reason"))
-    fleet = marked.filter(pl.col("reason").is_null()).select(list(FLEET_SCHEMA))
+    fleet = marked.filter(pl.col("reason").is_null())
     listed = marked.filter(pl.col("reason").is_not_null()).select("iccid", "reason").sort("iccid")
     return normalise_fleet(fleet), listed
 

@@ -12,10 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 
 import polars as pl
 
-from core.assembly import UnitSolution, assemble, assignments_of, unit_assignments
+from core.assembly import UnitSolution, assemble, assignments_of, unit_assignments, with_taxes
 from core.batches import Batch, split_batches
 from core.billing.bill import Bill, bill
-from core.domain import BillingPolicy, CommunicationPlan, RatePlan
+from core.domain import BillingPolicy, CommunicationPlan, RatePlan, TaxRate
 from core.errors import CarrierOptError
 from core.grouping import Grouping, Sequences, group_fleet, iter_problems
 from core.optimiser.check import check
@@ -34,6 +34,7 @@ __all__ = [
     "optimise_fleet",
     "solve_unit",
     "unit_assignments",
+    "with_taxes",
 ]
 
 Progress = Callable[[int, int], None]
@@ -53,6 +54,7 @@ def optimise_fleet(
     max_sequences: int,
     workers: int,
     on_progress: Progress | None = None,
+    taxes: Sequence[TaxRate] | None = None,
 ) -> Outcome:
     """Group a fleet, solve its units and gather the outcome.
 
@@ -66,11 +68,13 @@ def optimise_fleet(
         Processes that solve; with 1 everything runs in this one. The outcome is the same (O10).
     on_progress
         Called after every finished unit or batch of units.
+    taxes
+        Added to the outcome; they change no decision (B6). None leaves taxes out.
 
     Raises
     ------
     DataError
-        If plans, SIMs or possible sums cannot be priced.
+        If plans, SIMs, taxes or possible sums cannot be priced.
     """
     grouping = group_fleet(
         fleet, rate_plans, communication_plans, policy, max_rate_plans=max_rate_plans
@@ -81,7 +85,8 @@ def optimise_fleet(
         solutions += finished
         if on_progress is not None:
             on_progress(len(solutions), len(grouping.unit_ids))
-    return assemble(grouping, solutions, assignments_of(grouping, solutions))
+    outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
+    return outcome if taxes is None else with_taxes(outcome, taxes)
 
 
 def fleet_sequences(grouping: Grouping, max_sequences: int) -> dict[str, list[tuple[str, ...]]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from core.domain import SolveStatus, Strategy
+from core.domain import SolveStatus, Strategy, TaxRate
 
 ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -34,6 +34,9 @@ ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "activated_date": pl.Date(),
     "active_days": pl.Int32(),  # null without cycle dates
     "is_usage_reported": pl.Boolean(),
+    "jurisdiction": pl.String(),  # null where none is known
+    "current_tax_micros": pl.Int64(),  # in no cost above (B6); null without a table of taxes
+    "recommended_tax_micros": pl.Int64(),
 }
 """Columns of ``assignments.parquet``, one row per SIM, sorted by ICCID."""
 
@@ -101,6 +104,22 @@ class UnitOutcome:
     legacy_best_cost_micros: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaxOutcome:
+    """What one tax comes to over all SIMs, in micro-units (B6).
+
+    Attributes
+    ----------
+    devices
+        Priced SIMs of the tax's jurisdiction.
+    """
+
+    tax: TaxRate
+    devices: int
+    baseline_micros: int
+    optimized_micros: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """Everything that is known after an optimisation.
@@ -117,6 +136,8 @@ class Outcome:
         Sum of the units' bounds; None if any unit has none.
     legacy_best_cost_micros
         Sum over units; None if no walk is feasible in one of them.
+    taxes
+        One per tax of the table, by jurisdiction and name; None if there was no table. In no cost.
     """
 
     assignments: pl.DataFrame
@@ -129,11 +150,22 @@ class Outcome:
     lower_bound_micros: int | None
     legacy_best_cost_micros: int | None
     plan_changes: int
+    taxes: tuple[TaxOutcome, ...] | None = None
 
     @property
     def savings_micros(self) -> int:
         """Baseline less optimised objective."""
         return self.baseline.objective_micros - self.optimized.objective_micros
+
+    @property
+    def baseline_tax_micros(self) -> int | None:
+        """All taxes on today's plans; None if there was no table of taxes."""
+        return None if self.taxes is None else sum(each.baseline_micros for each in self.taxes)
+
+    @property
+    def optimized_tax_micros(self) -> int | None:
+        """All taxes on the recommended plans; None if there was no table of taxes."""
+        return None if self.taxes is None else sum(each.optimized_micros for each in self.taxes)
 
 
 def gather(

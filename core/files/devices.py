@@ -18,6 +18,7 @@ from core.files.values import (
     Converted,
     optional_count,
     optional_date,
+    optional_text,
     required_text,
     required_volume,
 )
@@ -28,10 +29,12 @@ from core.grouping import groupable
 REQUIRED = ("iccid", "communication_plan", "rate_plan", "usage_mb")
 """Columns that a devices file must have."""
 
-NOT_AVAILABLE = ("projected_usage_mb", "jurisdiction", "customer", "optimization_group")
+NOT_AVAILABLE = ("projected_usage_mb", "customer", "optimization_group")
 """Columns that must be empty in this version; so must ``locked``, or say no."""
 
-OPTIONAL = ("sms_count", "voice_seconds", "activated_date", "locked", *NOT_AVAILABLE)
+OPTIONAL = (
+    "sms_count", "voice_seconds", "activated_date", "jurisdiction", "locked", *NOT_AVAILABLE,
+)  # fmt: skip
 """Columns that a devices file may have."""
 
 PLAN_REASONS = (
@@ -145,6 +148,7 @@ def _converted(
         "usage_mb": required_volume(table.text("usage_mb"), mb_bytes),
         "sms_count": optional_count(table.text("sms_count")),
         "voice_seconds": optional_count(table.text("voice_seconds")),
+        "jurisdiction": optional_text(table.text("jurisdiction")),
     }
     if cycle is not None:
         columns["activated_date"] = _activated_dates(table, cycle)

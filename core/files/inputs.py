@@ -7,11 +7,12 @@ from pathlib import Path
 
 import polars as pl
 
-from core.domain import BillingCycle, CommunicationPlan, RatePlan
+from core.domain import BillingCycle, CommunicationPlan, RatePlan, TaxRate
 from core.files.communication_plans import CommunicationPlanFile, read_communication_plans
 from core.files.devices import Catalogue, read_devices
 from core.files.rate_plans import RatePlanFile, read_rate_plans
 from core.files.rejects import combine_rejects, reject_lines
+from core.files.taxes import jurisdiction_warnings, read_taxes, unused_jurisdiction_note
 from core.files.warnings import Warnings, combine_warnings
 
 MAX_TOLD_PROBLEMS = 5
@@ -30,6 +31,8 @@ class Inputs:
         Usable plans, sorted by code, at least one.
     communication_plans
         Sorted by name; None without that file: then every plan is open to every SIM.
+    taxes
+        Sorted by jurisdiction and name; None without that file: then no tax is computed.
     rejects
         Columns of :data:`core.files.rejects.REJECT_SCHEMA`.
     warnings
@@ -44,6 +47,7 @@ class Inputs:
     rejects: pl.DataFrame
     warnings: Warnings
     notes: tuple[str, ...]
+    taxes: tuple[TaxRate, ...] | None = None
 
 
 def read_inputs(
@@ -51,6 +55,7 @@ def read_inputs(
     rate_plans: Path,
     communication_plans: Path | None = None,
     *,
+    taxes: Path | None = None,
     cycle: BillingCycle | None,
     mb_bytes: int,
 ) -> Inputs:
@@ -58,6 +63,8 @@ def read_inputs(
 
     Parameters
     ----------
+    taxes
+        Percentages by jurisdiction; without it, a note says that jurisdictions are not used.
     cycle
         Dates of the billing cycle; None ignores activation dates.
     mb_bytes
@@ -77,6 +84,7 @@ def read_inputs(
         list_file = read_communication_plans(
             communication_plans, rate_plan_codes=codes, refused_codes=plan_file.refused_codes
         )
+    tax_file = read_taxes(taxes) if taxes is not None else None
     catalogue = Catalogue(
         usable_codes=codes,
         refused_codes=plan_file.refused_codes,
@@ -84,16 +92,26 @@ def read_inputs(
         problems=_plan_problems(plan_file, list_file),
     )
     device_file = read_devices(devices, catalogue=catalogue, cycle=cycle, mb_bytes=mb_bytes)
-    parts = [part for part in (device_file, plan_file, list_file) if part is not None]
+    files = (device_file, plan_file, list_file, tax_file)
+    parts = [part for part in files if part is not None]
+    jurisdictions = device_file.fleet["jurisdiction"]
+    known_taxes = tax_file.taxes if tax_file else None
+    untaxed = jurisdiction_warnings(devices.name, jurisdictions, known_taxes)
+    unused = unused_jurisdiction_note(devices.name, jurisdictions, known_taxes)
     return Inputs(
         fleet=device_file.fleet,
         rate_plans=plan_file.plans,
         communication_plans=list_file.plans if list_file else None,
         rejects=combine_rejects([part.rejects for part in parts]),
         warnings=combine_warnings(
-            [*([list_file.warnings] if list_file else []), device_file.warnings]
+            [
+                *(part.warnings for part in (list_file, tax_file) if part is not None),
+                untaxed,
+                device_file.warnings,
+            ]
         ),
-        notes=tuple(note for part in parts for note in part.notes),
+        notes=(*(note for part in parts for note in part.notes), *unused),
+        taxes=known_taxes,
     )
 
 

@@ -38,6 +38,7 @@ class RejectReason(StrEnum):
     NOT_A_WHOLE_NUMBER = "not_a_whole_number"
     NEGATIVE = "negative"
     OUT_OF_RANGE = "out_of_range"
+    TOO_MANY_DECIMALS = "too_many_decimals"
     NOT_A_BOOLEAN = "not_a_boolean"
     INVALID_DATE = "invalid_date"
     ACTIVATED_AFTER_CYCLE_END = "activated_after_cycle_end"
@@ -50,6 +51,8 @@ class RejectReason(StrEnum):
     DUPLICATE_ICCID = "duplicate_iccid"
     DUPLICATE_RATE_PLAN = "duplicate_rate_plan"
     DUPLICATE_COMMUNICATION_PLAN = "duplicate_communication_plan"
+    UNKNOWN_TAX_BASE = "unknown_tax_base"
+    DUPLICATE_TAX = "duplicate_tax"
 
 
 REASON_SENTENCES: dict[RejectReason, str] = {
@@ -70,6 +73,7 @@ REASON_SENTENCES: dict[RejectReason, str] = {
     RejectReason.OUT_OF_RANGE: (
         "The number is larger than any real one, or a carrier's is below zero; check its unit."
     ),
+    RejectReason.TOO_MANY_DECIMALS: ("A percentage has at most six decimals."),
     RejectReason.NOT_A_BOOLEAN: ("The cell is none of true, false, yes, no, 1 and 0."),
     RejectReason.INVALID_DATE: ("The cell is not a date; write dates as 2026-01-31."),
     RejectReason.ACTIVATED_AFTER_CYCLE_END: (
@@ -101,6 +105,10 @@ REASON_SENTENCES: dict[RejectReason, str] = {
     ),
     RejectReason.DUPLICATE_COMMUNICATION_PLAN: (
         "An earlier row has the same name; that row counts. List all codes in one row, as A;B;C."
+    ),
+    RejectReason.UNKNOWN_TAX_BASE: ("The base of the tax is none of rate, overage and total."),
+    RejectReason.DUPLICATE_TAX: (
+        "An earlier row that can be used has the same jurisdiction and name; that row counts."
     ),
 }
 """Every reason and what it means, for reports and documentation."""

@@ -47,6 +47,12 @@ def required_text(text: pl.Series) -> Converted:
     )
 
 
+def optional_text(text: pl.Series) -> Converted:
+    """Text that may be missing."""
+    none = pl.Series([None], dtype=pl.String).new_from_index(0, len(text))
+    return Converted(values=text, problems=none)
+
+
 def required_volume(text: pl.Series, unit_bytes: int) -> Converted:
     """Volume in units of ``unit_bytes`` as Int64 bytes, ``0 .. MAX_USAGE_BYTES``."""
     values = bytes_from_text(text, unit_bytes)

@@ -37,6 +37,11 @@ _POOL_SCOPES = {
     PoolScope.COMM_GROUP: "SIMs on the same pooled plan share their allowance within their group",
     PoolScope.POOL_GROUP: "SIMs on pooled plans of the same pool group share their allowance",
 }
+_TAXES = (
+    "Taxes are in no cost and no saving but those that say so. Plans are chosen before tax: where "
+    "fees and overage of all SIMs bear the same percentage, that changes no decision; with "
+    "different ones it may."
+)
 _MIDCYCLE = (
     "Assumed: a plan changed within the cycle is billed as if it had applied to the whole cycle. "
     "Confirm this with the carrier."
@@ -54,7 +59,10 @@ def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
     texts = []
     if meta.is_dry_run:
         texts.append("DRY RUN: nothing was or will be changed at the carrier.")
-    texts += [*_left_out(outcome), _usage_basis(meta), *_assumptions(meta), *_not_known(outcome)]
+    texts += [*_left_out(outcome), _usage_basis(meta), *_assumptions(meta)]
+    if outcome.taxes is not None:
+        texts.append(_TAXES)
+    texts += _not_known(outcome)
     texts += meta.remarks
     texts += meta.notes
     if meta.warnings.count:

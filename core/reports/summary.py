@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from core.files.rejects import count_by_reason
-from core.outcome import GroupOutcome, Outcome, UnitOutcome
+from core.outcome import GroupOutcome, Outcome, TaxOutcome, UnitOutcome
 from core.reports.meta import ReportMeta
 from core.units import micros_to_text
 
@@ -26,7 +26,7 @@ def summary(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> dict[s
     """Totals, units, groups and rejects as JSON types.
 
     Money is a decimal string with six places: the objective (B7, before taxes), allocated to SIMs
-    and so to groups by B10. Numbers that do not exist, such as a bound, are None.
+    and so to groups by B10. Taxes are in no cost (B6). Numbers that do not exist, such as a bound, are None.
 
     Parameters
     ----------
@@ -60,6 +60,9 @@ def summary(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> dict[s
         "charge_type": meta.charge_type.value,
         "pool_scope": meta.pool_scope.value,
         "dry_run": meta.is_dry_run,
+        "baseline_tax": _text_or_none(outcome.baseline_tax_micros),
+        "optimized_tax": _text_or_none(outcome.optimized_tax_micros),
+        "taxes": [_tax(entry) for entry in outcome.taxes or ()],
     }
 
 
@@ -85,6 +88,18 @@ def _percent(part: int, whole: int, places: int) -> float | None:
 
 def _text_or_none(micros: int | None) -> str | None:
     return None if micros is None else micros_to_text(micros)
+
+
+def _tax(entry: TaxOutcome) -> dict[str, Any]:
+    return {
+        "jurisdiction": entry.tax.jurisdiction,
+        "name": entry.tax.name,
+        "base": entry.tax.base.value,
+        "percent": micros_to_text(entry.tax.percent_millionths),
+        "devices": entry.devices,
+        "baseline": micros_to_text(entry.baseline_micros),
+        "optimized": micros_to_text(entry.optimized_micros),
+    }
 
 
 def _unit(unit: UnitOutcome) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def key_figures(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> li
             "Best cost by the legacy method",
             *_money_or(outcome.legacy_best_cost_micros, "none is feasible"),
         ),
+        *_tax_figures(outcome),
         ("Rejected rows", rejects.height, _COUNT),
         ("Warnings", meta.warnings.count, _COUNT),
     ]
@@ -133,6 +134,22 @@ class _Cells:
         self.sheet.append([])
         self.row += 1
         self.line([text], is_bold=True, size=13, color=_HEADING_COLOR)
+
+
+def _tax_figures(outcome: Outcome) -> list[Figure]:
+    """Return taxes, and bills with them: all fees and overage, whatever was minimised (B6)."""
+    if outcome.taxes is None:
+        return []
+    figures: list[Figure] = []
+    bills = []
+    for label, cost, tax in (
+        ("Baseline", outcome.baseline, outcome.baseline_tax_micros or 0),
+        ("Optimised", outcome.optimized, outcome.optimized_tax_micros or 0),
+    ):
+        bills.append(cost.rate_micros + cost.overage_micros + tax)
+        figures.append((f"{label} taxes", units_of(tax), _MONEY))
+        figures.append((f"{label} fees, overage and taxes", units_of(bills[-1]), _MONEY))
+    return [*figures, ("Savings with taxes", units_of(bills[0] - bills[1]), _MONEY)]
 
 
 def _money_or(micros: int | None, otherwise: str) -> tuple[float | str, str]:

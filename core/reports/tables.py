@@ -1,15 +1,17 @@
 """The tables of the workbook as frames: what stands in them, nothing about how it looks.
 
 Money columns are in currency units as the nearest float to the exact micro-units, since a workbook
-knows no other numbers; their names end in ``_cost`` or are ``savings``. Sums are made before, on
+knows no other numbers; their names end in ``_cost`` or ``_tax`` or are ``savings``. Sums are made before, on
 integers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
-from core.outcome import Cost, GroupOutcome, Outcome
+from core.outcome import Cost, GroupOutcome, Outcome, TaxOutcome
 from core.reports.meta import ReportMeta
 from core.reports.remarks import meaning_of
 from core.reports.summary import SKIPPED, savings_percent
@@ -40,6 +42,18 @@ GROUP_COLUMNS: dict[str, pl.DataType] = {
     "savings_percent": pl.Float64(),
 }
 """Columns of :func:`groups_table`."""
+
+TAX_COLUMNS: dict[str, pl.DataType] = {
+    "jurisdiction": pl.String(),
+    "tax": pl.String(),
+    "base": pl.String(),
+    "percent": pl.Float64(),
+    "devices": pl.Int64(),
+    "baseline_tax": pl.Float64(),
+    "optimized_tax": pl.Float64(),
+    "savings": pl.Float64(),
+}
+"""Columns of :func:`taxes_table`."""
 
 REJECT_COLUMNS: dict[str, pl.DataType] = {
     "kind": pl.String(),
@@ -78,6 +92,23 @@ def groups_table(outcome: Outcome) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=GROUP_COLUMNS, orient="row")
 
 
+def taxes_table(taxes: Sequence[TaxOutcome]) -> pl.DataFrame:
+    """One row per tax by jurisdiction and name, and the totals last (B6)."""
+    rows: list[list[object]] = [
+        [
+            entry.tax.jurisdiction,
+            entry.tax.name,
+            entry.tax.base.value,
+            entry.tax.percent_millionths / MICROS,
+            entry.devices,
+            *_tax_cells([entry]),
+        ]
+        for entry in taxes
+    ]
+    rows.append(["Total", None, None, None, None, *_tax_cells(taxes)])
+    return pl.DataFrame(rows, schema=TAX_COLUMNS, orient="row")
+
+
 def chart_table(outcome: Outcome) -> pl.DataFrame:
     """Baseline and optimised cost of the groups with the largest bills, at most a dozen."""
     largest = sorted(outcome.groups, key=lambda g: (-g.baseline.objective_micros, g.group_id))
@@ -100,6 +131,8 @@ def assignments_table(outcome: Outcome, meta: ReportMeta) -> pl.DataFrame:
         "recommended_overage_cost": "recommended_overage_micros",
         "recommended_cost": "recommended_cost_micros",
         "savings": "savings_micros",
+        "current_tax": "current_tax_micros",
+        "recommended_tax": "recommended_tax_micros",
     }
     frame = rows.select(
         "iccid",
@@ -115,10 +148,12 @@ def assignments_table(outcome: Outcome, meta: ReportMeta) -> pl.DataFrame:
         "voice_seconds",
         "activated_date",
         "active_days",
+        "jurisdiction",
     )
     counted = [name for name in ("sms_count", "voice_seconds") if not frame[name].sum()]
-    dated = [n for n in ("activated_date", "active_days") if frame[n].null_count() == frame.height]
-    return frame.drop(counted + dated)
+    optional = ("activated_date", "active_days", "jurisdiction", "current_tax", "recommended_tax")
+    absent = [name for name in optional if frame[name].null_count() == frame.height]
+    return frame.drop(counted + absent)
 
 
 def rejects_table(rejects: pl.DataFrame, listed: pl.DataFrame | None) -> pl.DataFrame:
@@ -174,6 +209,12 @@ def _cost_cells(baseline: Cost, optimized: Cost) -> list[float]:
     ]
     percent = savings_percent(baseline.objective_micros, optimized.objective_micros)
     return [*(units_of(value) for value in micros), percent]
+
+
+def _tax_cells(taxes: Sequence[TaxOutcome]) -> list[float]:
+    baseline = sum(entry.baseline_micros for entry in taxes)
+    optimized = sum(entry.optimized_micros for entry in taxes)
+    return [units_of(micros) for micros in (baseline, optimized, baseline - optimized)]
 
 
 def _names(names: tuple[str, ...]) -> str:

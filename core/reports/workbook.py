@@ -15,7 +15,7 @@ from core.reports.cell_text import cell_texts
 from core.reports.device_sheets import MAX_AUTO_SIMS, DeviceSheets
 from core.reports.meta import ReportMeta
 from core.reports.summary_sheet import FONT, add_summary_sheet
-from core.reports.tables import assignments_table, groups_table, rejects_table
+from core.reports.tables import assignments_table, groups_table, rejects_table, taxes_table
 
 if TYPE_CHECKING:
     from openpyxl import Workbook
@@ -34,7 +34,12 @@ COUNT = "#,##0"
 _WIDEST = 44
 _SAMPLED_ROWS = 500
 _CHUNK_ROWS = 10_000
-_FORMATS = {"percent": '0.00"%"', "usage_mb": "#,##0.000", "date": "yyyy-mm-dd"}
+_FORMATS = {
+    "percent": '0.00"%"',
+    "tax_percent": '0.00####"%"',
+    "usage_mb": "#,##0.000",
+    "date": "yyyy-mm-dd",
+}
 _HEADER_FILL = "1F3864"
 _TOTAL_FILL = "D9E2F3"
 
@@ -49,9 +54,10 @@ def write_workbook(
 ) -> None:
     """Write the report as an Excel workbook.
 
-    Sheets Summary, Groups, Assignments (one or more, or a pointer to ``assignments.parquet``) and
-    Rejects. openpyxl keeps the rows in temporary files until the workbook is complete, about 1 KB a
-    SIM in the system's folder for such files; after a failure they go when the program ends.
+    Sheets Summary, Groups, Taxes where there is a table of them, Assignments (one or more, or a
+    pointer to ``assignments.parquet``) and Rejects. openpyxl keeps the rows in temporary files until
+    the workbook is complete, about 1 KB a SIM in the system's folder for such files; after a failure
+    they go when the program ends.
 
     Parameters
     ----------
@@ -65,7 +71,9 @@ def write_workbook(
     try:
         with _new_book() as book:
             add_summary_sheet(book, outcome, rejects, meta)
-            _add_groups(book, outcome)
+            _add_with_totals(book, "Groups", groups_table(outcome), len(outcome.groups))
+            if outcome.taxes is not None:
+                _add_with_totals(book, "Taxes", taxes_table(outcome.taxes), len(outcome.taxes))
             _add_assignments(book, outcome, meta, max_sheet_rows)
             shown_rejects = rejects_table(rejects, meta.listed).head(
                 min(MAX_REJECT_ROWS, max_sheet_rows - 1)
@@ -94,11 +102,11 @@ def _new_book() -> Iterator[Workbook]:
                 sheet.close()
 
 
-def _add_groups(book: Workbook, outcome: Outcome) -> None:
+def _add_with_totals(book: Workbook, title: str, table: pl.DataFrame, filtered_rows: int) -> None:
+    """Add a sheet whose last row is the totals."""
     from openpyxl.styles import Font, PatternFill
 
-    table = groups_table(outcome)
-    sheet = _new_sheet(book, "Groups", table, filtered_rows=len(outcome.groups))
+    sheet = _new_sheet(book, title, table, filtered_rows=filtered_rows)
     _append_rows(sheet, table.head(-1), _column_cells(sheet, table))
     totals = _column_cells(sheet, table)
     for cell in totals:
@@ -223,6 +231,8 @@ def number_format(name: str, dtype: pl.DataType) -> str:
         return _FORMATS["date"]
     if name == "usage_mb":
         return _FORMATS["usage_mb"]
+    if name == "percent":
+        return _FORMATS["tax_percent"]
     if name.endswith("_percent"):
         return _FORMATS["percent"]
     return MONEY if dtype.is_float() else COUNT

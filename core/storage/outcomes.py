@@ -95,26 +95,28 @@ def _read_assignments(connection: sa.Connection, instance: Instance) -> pl.DataF
     days = day_classes(
         unpriced["activated_date"], BillingPolicy(cycle=_cycle(connection, instance))
     )
-    absent = [
-        pl.lit(None).alias(name)
-        for name in ASSIGNMENT_SCHEMA
-        if name not in snapshot.columns and name not in ("recommended_rate_plan", "active_days")
-    ]
     parts = [
         results.join(snapshot.drop("reason"), on="iccid"),
         unpriced.with_columns(
             pl.Series("active_days", days),
             pl.col("current_rate_plan").alias("recommended_rate_plan"),
-            *absent,
         ),
     ]
     ordered = [
-        part.with_columns(
+        _with_nulls(part)
+        .with_columns(
             savings_micros=pl.col("current_cost_micros") - pl.col("recommended_cost_micros")
-        ).select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())
+        )
+        .select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())
         for part in parts
     ]
     return pl.concat(ordered).sort("iccid")
+
+
+def _with_nulls(part: pl.DataFrame) -> pl.DataFrame:
+    """Add what an unpriced SIM has not, and what is not stored: jurisdiction and taxes."""
+    absent = [name for name in ASSIGNMENT_SCHEMA if name not in part.columns]
+    return part.with_columns(pl.lit(None).alias(name) for name in absent)
 
 
 def _read_snapshot(connection: sa.Connection, instance: Instance) -> pl.DataFrame:

@@ -46,7 +46,7 @@ GROUPED_FLEET_SCHEMA: dict[str, pl.DataType] = {
     "group_id": pl.String(),  # null, as unit_id, for an unpriced SIM (B9)
     "unit_id": pl.String(),
 }
-"""Columns of a stored fleet, as those of ``Grouping.fleet``."""
+"""Columns of a stored fleet, as those of ``Grouping.fleet``; ``jurisdiction`` is not stored, but null."""
 
 LISTED_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -154,6 +154,7 @@ def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl
     with reading(engine) as connection:
         require_grouped(load_instance(connection, instance_id))
         everything = read_frame(connection, statement, schema)
+    everything = everything.with_columns(jurisdiction=pl.lit(None, dtype=pl.String))
     is_in_fleet = pl.col("reason").is_null() | (pl.col("reason") == REASON_UNPRICED)
     fleet = everything.filter(is_in_fleet).select(list(GROUPED_FLEET_SCHEMA))
     return fleet, everything.filter(~is_in_fleet).select(list(LISTED_SCHEMA))

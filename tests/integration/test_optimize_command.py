@@ -251,6 +251,64 @@ class TestResults:
         assert rows["active_days"].to_list() == [1, 31]
 
 
+class TestTaxes:
+    @pytest.fixture
+    def taxed(self, folder):
+        places = {"S03": "NY", "S04": "TX", "S07": "ZZ", "S08": "NY"}
+        header, *lines = DEVICES.splitlines()
+        lines = [f"{line},{places.get(line.split(',')[0], '')}" for line in lines]
+        (folder / "devices.csv").write_text("\n".join([f"{header},jurisdiction", *lines]) + "\n")
+        (folder / "taxes.csv").write_text(
+            "jurisdiction,name,percent,base\n"
+            "NY,Sales,8.25,total\nNY,Fee,0.00005,rate\nTX,Data,10,overage\nTX,Fee,x,rate\n"
+        )
+
+    def test_taxes_stand_beside_the_costs_and_add_up(self, optimize, folder, taxed):
+        run = optimize(taxes="taxes.csv")
+        assert run.code == 0
+        assert "rejected rows: 1 (not_a_number 1)" in run.err
+        assert "SIMs without a jurisdiction: 4. They bear no tax" in run.err
+        assert "jurisdiction 'ZZ' is not in the taxes: its SIMs (1) bear no tax" in run.err
+        assert "taxes, in no figure above: baseline 0.43" in run.out
+        rows = pl.read_parquet(folder / "out/assignments.parquet")
+        taxes = dict(rows.select("iccid", "current_tax_micros").iter_rows())
+        assert taxes["S03"] == 82_500  # and of the fee half a micro-unit, which goes to the even 0
+        assert taxes["S04"] == 350_000
+        assert (taxes["S05"], taxes["S07"], taxes["S08"]) == (0, 0, None)
+        summary = summary_of(folder)
+        for side, sim in [("baseline", "current"), ("optimized", "recommended")]:
+            total = int(Decimal(summary[f"{side}_tax"]).scaleb(6))
+            assert total == rows[f"{sim}_tax_micros"].sum()
+            assert total == sum(int(Decimal(tax[side]).scaleb(6)) for tax in summary["taxes"])
+        assert [(tax["jurisdiction"], tax["name"], tax["devices"]) for tax in summary["taxes"]] == [
+            ("NY", "Fee", 1), ("NY", "Sales", 1), ("TX", "Data", 1),
+        ]  # fmt: skip
+        assert "Taxes" in load_workbook(folder / "out/report.xlsx").sheetnames
+
+    def test_no_other_figure_changes(self, optimize, folder, taxed):
+        run = optimize("--json", out="without")
+        assert "note: devices.csv: jurisdiction is not used for billing" in run.err
+        plain = json.loads(run.out)
+        assert (plain["baseline_tax"], plain["optimized_tax"], plain["taxes"]) == (None, None, [])
+        found = json.loads(optimize("--json", taxes="taxes.csv").out)
+        changed = {name for name in plain if plain[name] != found[name]}
+        assert changed <= {
+            "baseline_tax", "optimized_tax", "taxes", "elapsed_seconds", "warnings", "rejects",
+        }  # fmt: skip
+
+    def test_strict_stops_for_a_rejected_tax(self, optimize, folder, taxed):
+        run = optimize("--strict", taxes="taxes.csv")
+        assert run.code == 2
+        assert "taxes.csv, row 5, column percent: not_a_number: 'x'" in run.err
+        assert not (folder / "out").exists()
+
+    def test_the_file_of_taxes_is_never_replaced(self, optimize, folder, taxed):
+        (folder / "taxes.csv").rename(folder / "rejects.csv")
+        run = optimize(taxes="rejects.csv", out=".")
+        assert run.code == 2
+        assert "the results would replace the input rejects.csv" in run.err
+
+
 class TestMessages:
     def test_totals_go_to_stdout_and_problems_to_stderr(self, optimize, folder):
         (folder / "devices.csv").write_text(DEVICES + "S09,A,P-SMALL,many\nS03,A,P-SMALL,1\n")
@@ -341,7 +399,11 @@ BAD_INPUTS = {
     "strategy certified": ({}, {"strategy": "certified"}, ["certified is not available"]),
     "projected usage": ({}, {"usage_basis": "projected"}, ["projected is not available"]),
     "mobility": ({}, {"portal": "mobility"}, ["mobility is not available"]),
-    "taxes": ({}, {"taxes": "taxes.csv"}, ["--taxes is not available"]),
+    "taxes that are not there": ({}, {"taxes": "t.csv"}, ["t.csv does not exist"]),
+    "no usable tax": (
+        {"t.csv": "jurisdiction,name,percent,base\nNY,Sales tax,8.25,fees\n"}, {"taxes": "t.csv"},
+        ["t.csv: nothing usable", "unknown_tax_base 1", "row 2, column base: 'fees'"],
+    ),
     "constraints": ({}, {"constraints": "c.yaml"}, ["--constraints is not available"]),
     "no megabytes": ({}, {"mb_bytes": "0"}, ["--mb-bytes"]),
     "a customer column": (

@@ -125,7 +125,7 @@ def test_a_pooled_plan_that_only_an_individual_one_can_be_is_invalid_where_pools
 def devices(*rows):
     return pl.DataFrame(
         [
-            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, status)
+            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, None, status)
             for iccid, status, comm_plan, rate_plan in rows
         ],
         schema={**FLEET_SCHEMA, "status": pl.String},

@@ -57,8 +57,8 @@ def test_a_fleet_is_sorted_by_iccid_and_has_every_column(devices):
     fleet = devices("b,A,P2,0.5", "a,A,P1,0").fleet
     assert dict(fleet.schema) == FLEET_SCHEMA
     assert fleet.rows() == [
-        ("a", "A", "P1", 0, True, 0, 0, None),
-        ("b", "A", "P2", MB // 2, True, 0, 0, None),
+        ("a", "A", "P1", 0, True, 0, 0, None, None),
+        ("b", "A", "P2", MB // 2, True, 0, 0, None, None),
     ]
 
 
@@ -168,7 +168,7 @@ def test_a_file_without_a_usable_row_is_refused(devices):
 
 
 @pytest.mark.parametrize(
-    "column", ["projected_usage_mb", "jurisdiction", "customer", "optimization_group", "locked"]
+    "column", ["projected_usage_mb", "customer", "optimization_group", "locked"]
 )
 def test_a_filled_column_of_a_later_version_is_refused(devices, column):
     with pytest.raises(NotAvailableError, match=rf"column {column} \(row 3: 'yes'\)"):

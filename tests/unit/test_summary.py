@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from core.domain import SolveStatus, Strategy
+from core.domain import SolveStatus, Strategy, TaxBase, TaxRate
 from core.files.rejects import Reject, RejectReason, no_rejects, rejects_frame
 from core.files.warnings import Warnings
-from core.outcome import ASSIGNMENT_SCHEMA, Cost, GroupOutcome, Outcome, UnitOutcome
+from core.outcome import ASSIGNMENT_SCHEMA, Cost, GroupOutcome, Outcome, TaxOutcome, UnitOutcome
 from core.reports.meta import ReportMeta
 from core.reports.remarks import remarks
 from core.reports.summary import gap_percent, savings_percent, summary
@@ -102,6 +102,27 @@ def test_a_skipped_group_has_no_strategy(outcome):
     assert skipped["baseline_cost"] == skipped["optimized_cost"] == "3.000001"
 
 
+def test_taxes_are_null_without_a_table_and_exact_with_one(outcome):
+    found = summary(outcome, no_rejects(), META)
+    assert (found["baseline_tax"], found["optimized_tax"], found["taxes"]) == (None, None, [])
+    fee, sales = (
+        TaxOutcome(
+            tax=TaxRate(jurisdiction="NY", name=name, percent_millionths=percent, base=base),
+            devices=2, baseline_micros=before, optimized_micros=after,
+        )
+        for name, percent, base, before, after in [
+            ("Fee", 123_456, TaxBase.RATE, 7, 0), ("Sales", 8_250_000, TaxBase.TOTAL, 1_000_000, 5),
+        ]
+    )  # fmt: skip
+    found = summary(replace(outcome, taxes=(fee, sales)), no_rejects(), META)
+    assert (found["baseline_tax"], found["optimized_tax"]) == ("1.000007", "0.000005")
+    assert found["baseline_cost"] == "6.000002"
+    assert found["taxes"][1] == {
+        "jurisdiction": "NY", "name": "Sales", "base": "total", "percent": "8.250000",
+        "devices": 2, "baseline": "1.000000", "optimized": "0.000005",
+    }  # fmt: skip
+
+
 def test_rejects_listed_sims_and_warnings_are_counted(outcome):
     row = Reject(file="d", row=2, column=None, value=None, reason=RejectReason.RAGGED_ROW, raw="{}")
     listed = pl.DataFrame({"iccid": ["1", "2"], "reason": ["not_billable", "not_billable"]})
@@ -139,3 +160,6 @@ def test_remarks_say_what_was_left_out_assumed_and_is_not_known(outcome):
         "not known in this version", "generous reconstruction", "by the caller", "a note",
     ):  # fmt: skip
         assert words in texts
+    assert "Plans are chosen before tax" not in texts
+    taxed = remarks(replace(outcome, taxes=()), META)
+    assert any("Plans are chosen before tax" in text for text in taxed)

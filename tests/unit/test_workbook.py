@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 
-from core.domain import SolveStatus, Strategy
+from core.assembly import with_taxes
+from core.domain import SolveStatus, Strategy, TaxBase, TaxRate
 from core.files.rejects import Reject, RejectReason, no_rejects, rejects_frame
 from core.outcome import ASSIGNMENT_SCHEMA, Cost, GroupOutcome, Outcome, UnitOutcome
 from core.reports import workbook as workbook_module
@@ -54,6 +55,8 @@ def outcome_of(sims: Sequence[Sim], *, plan: str = "P1", unpriced: int = 0) -> O
         pl.col("o1").alias("recommended_overage_micros"), pl.lit(0).alias("sms_count"),
         pl.lit(0).alias("voice_seconds"), pl.lit(None).alias("activated_date"),
         pl.lit(None).alias("active_days"), pl.lit(value=True).alias("is_usage_reported"),
+        pl.lit(None).alias("jurisdiction"), pl.lit(None).alias("current_tax_micros"),
+        pl.lit(None).alias("recommended_tax_micros"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())  # fmt: skip
 
     def cost(rows: pl.DataFrame, rate: str, overage: str) -> Cost:
@@ -146,6 +149,38 @@ def test_groups_add_up_to_the_totals(written):
         assert total[name] == sum(row[name] or 0 for row in (*groups, unpriced))
     for name in ("Baseline cost", "Optimised cost", "Savings", "Baseline overage cost"):
         assert total[name] == pytest.approx(sum(row[name] for row in groups), abs=1e-9)
+
+
+def test_taxes_have_a_sheet_with_totals_and_columns_of_the_sims(written):
+    ny = TaxRate(jurisdiction="NY", name="Sales", percent_millionths=8_250_000, base=TaxBase.TOTAL)
+    tx = TaxRate(jurisdiction="TX", name="=Fee", percent_millionths=123_456, base=TaxBase.RATE)
+    outcome = outcome_of(SIMS)
+    rows = outcome.assignments.with_columns(jurisdiction=pl.Series(["NY", "TX", None]))
+    taxed = with_taxes(replace(outcome, assignments=rows), [tx, ny])
+    book = written(taxed)
+    assert book.sheetnames == ["Summary", "Groups", "Taxes", "Assignments", "Rejects"]
+    first, second, total = by_heading(book["Taxes"])
+    assert first == {
+        "Jurisdiction": "NY", "Tax": "Sales", "Base": "total", "Percent": 8.25, "Devices": 1,
+        "Baseline tax": 0.61875, "Optimised tax": 0.0825, "Savings": 0.53625,
+    }  # fmt: skip
+    assert (second["Tax"], second["Percent"], second["Baseline tax"]) == (
+        "=Fee",
+        0.123456,
+        0.001235,
+    )
+    assert (total["Jurisdiction"], total["Tax"], total["Devices"]) == ("Total", None, None)
+    assert (total["Baseline tax"], total["Savings"]) == (0.619985, 0.53625)
+    assert book["Taxes"]["D2"].number_format == '0.00####"%"'
+    assert book["Taxes"].auto_filter.ref == "A1:H3"
+    sims = by_heading(book["Assignments"])
+    assert [sim["Jurisdiction"] for sim in sims] == ["NY", "TX", None]
+    assert [sim["Current tax"] for sim in sims] == [0.61875, 0.001235, 0]
+    figures = {row[0]: row[1] for row in rows_of(book["Summary"])}
+    assert figures["Baseline cost"] == 9.734568
+    assert figures["Baseline taxes"] == 0.619985
+    assert figures["Baseline fees, overage and taxes"] == 10.354553
+    assert figures["Savings with taxes"] == 7.036244
 
 
 def test_a_skipped_group_shows_no_strategy_and_long_lists_are_cut():
