@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.optimiser.classes import Rows
+from core.optimiser.rows import Rows
 from core.problem import Int64Array
 
 MAX_BUCKETS = 24

@@ -1,13 +1,4 @@
-"""The SIMs of a unit that have a choice, sorted so that prefix sums price whole stretches of them.
-
-A *class* holds SIMs that see the same plans at the same fees and allowances: one group, one number
-of active days and, where it matters, one present plan. Within a class rows are sorted by usage, ties
-by ICCID. On a pooled plan a row costs ``fee + multiplier * (usage - included)``, a *line* in its
-usage; all individual plans together are one number per row, the cheapest of them.
-
-A class is *general* where that does not hold: SMS or voice cost a SIM other amounts on other plans,
-or a multiplier stands on an individual plan (O8). It keeps the cost of each row on each plan.
-"""
+"""Sorts the SIMs of a unit into classes (:mod:`core.optimiser.rows`)."""
 
 from __future__ import annotations
 
@@ -18,107 +9,8 @@ import numpy as np
 from core.billing.individual import individual_costs, message_overage
 from core.domain import ChargeType
 from core.optimiser.individual import free_sims
+from core.optimiser.rows import NO_INDIVIDUAL, Lines, Rows, limited_plans
 from core.problem import INDIVIDUAL, BoolArray, Int32Array, Int64Array, Problem
-
-NO_INDIVIDUAL = 1 << 62
-"""Cheapest individual cost of a row without individual plans."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Lines:
-    """The plans of every class; those of class ``k`` are ``start[k]`` to ``start[k + 1] - 1``.
-
-    Attributes
-    ----------
-    start
-        Shape ``(n_classes + 1,)``.
-    plan, pool
-        Shape ``(n_lines,)``: plan number, and pool number or ``INDIVIDUAL``. Only general classes
-        have lines of individual plans.
-    fee_micros, included_bytes
-        Shape ``(n_lines,)``; fees are 0 where they are not part of the objective (B7).
-    is_change
-        Shape ``(n_lines,)``: whether the plan is another one than the SIM has. Meaningful only
-        where classes were split by present plan.
-    """
-
-    start: Int64Array
-    plan: Int32Array
-    pool: Int32Array
-    fee_micros: Int64Array
-    included_bytes: Int64Array
-    is_change: BoolArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rows:
-    """SIMs with a choice in class order, and what the others amount to.
-
-    Attributes
-    ----------
-    sim
-        Shape ``(n,)``: row of the problem.
-    usage_bytes
-        Shape ``(n,)``: ascending within a class.
-    prefix_usage
-        Shape ``(n + 1,)``: sums of usage before each row.
-    class_start
-        Shape ``(n_classes + 1,)``.
-    individual_micros, individual_plan
-        Shape ``(n,)``: cost of the cheapest individual plan and its number, ``NO_INDIVIDUAL`` and
-        -1 without one; unused for general classes. These and the next two are empty where no class
-        has such plans.
-    prefix_individual
-        Shape ``(n + 1,)``: sums of ``individual_micros``, without rows that have none.
-    run_end
-        Shape ``(n,)``: first later row of another class or ``individual_micros``.
-    has_individual
-        Shape ``(n_classes,)``.
-    own_row
-        Shape ``(n_classes,)``: first row of a general class in ``own_micros``, -1 for the others.
-    own_micros
-        Shape ``(n_general_rows, longest)``: cost on each line of the class, without the overage
-        of a pool.
-    fixed_pool_bytes
-        Shape ``(n_pools,)``: usage less allowance of the SIMs without a choice.
-    fixed_sims
-        Shape ``(n_plans,)``: how many of them are on each plan.
-    """
-
-    sim: Int64Array
-    usage_bytes: Int64Array
-    prefix_usage: Int64Array
-    class_start: Int64Array
-    lines: Lines
-    individual_micros: Int64Array
-    individual_plan: Int32Array
-    prefix_individual: Int64Array
-    run_end: Int64Array
-    has_individual: BoolArray
-    own_row: Int64Array
-    own_micros: Int64Array
-    fixed_pool_bytes: Int64Array
-    fixed_sims: Int64Array
-
-    @property
-    def n_rows(self) -> int:
-        """Number of SIMs with a choice."""
-        return len(self.sim)
-
-
-def is_limited(problem: Problem) -> bool:
-    """Whether anything but the plan lists limits the assignment (O8)."""
-    return bool(
-        problem.max_changes is not None
-        or problem.min_saving_per_change_micros > 0
-        or limited_plans(problem).any()
-    )
-
-
-def limited_plans(problem: Problem) -> BoolArray:
-    """Plans with a least or most number of SIMs that some assignment could miss, shape ``(n_plans,)``."""
-    limited: BoolArray = (problem.min_sims > 0) | (problem.max_sims < problem.n_sims)
-    return limited
 
 
 def build_rows(problem: Problem) -> Rows:
@@ -137,7 +29,12 @@ def build_rows(problem: Problem) -> Rows:
     sim, class_start = classes.sorted_sims(problem)
     usage = problem.usage_bytes[sim]
     keeps_apart = is_split or bool(limited_plans(problem).any())
-    lines, general = _lines(problem, classes, keeps_apart=keeps_apart)
+    lines, general = _lines(
+        problem,
+        classes,
+        keeps_apart=keeps_apart,
+        keeps_own=problem.min_saving_per_change_micros > 0,
+    )
     has_individual = _has_individual(problem, classes, general)
     cheapest, plan = _cheapest_individual(problem, classes, has_individual, sim, class_start)
     own_row, own = _own_costs(problem, lines, general, sim, class_start)
@@ -275,7 +172,9 @@ def _numbered(key: Int64Array) -> tuple[Int64Array, Int64Array]:
     return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[key]
 
 
-def _lines(problem: Problem, classes: _Classes, *, keeps_apart: bool) -> tuple[Lines, BoolArray]:
+def _lines(
+    problem: Problem, classes: _Classes, *, keeps_apart: bool, keeps_own: bool
+) -> tuple[Lines, BoolArray]:
     """Lines of all classes, and which classes are general."""
     tariff = problem.tariff
     plan: list[int] = []
@@ -284,7 +183,9 @@ def _lines(problem: Problem, classes: _Classes, *, keeps_apart: bool) -> tuple[L
     owner: list[int] = []
     for k, plans in enumerate(classes.plans):
         pools = problem.pool_of[list(plans), classes.group[k]]
-        general[k] = classes.varies[k] or (keeps_apart and bool((pools == INDIVIDUAL).any()))
+        general[k] = (
+            keeps_own or classes.varies[k] or (keeps_apart and bool((pools == INDIVIDUAL).any()))
+        )
         kept = [p for p, s in zip(plans, pools, strict=True) if general[k] or s != INDIVIDUAL]
         plan += kept
         owner += [k] * len(kept)
@@ -313,14 +214,13 @@ def _cheapest_individual(
     n = len(sim) if has_individual.any() else 0
     cheapest = np.full(n, NO_INDIVIDUAL, dtype=np.int64)
     chosen = np.full(n, -1, dtype=np.int32)
-    nothing = np.zeros(0, dtype=np.int64)
     for k in np.flatnonzero(has_individual).tolist():
         plans = classes.plans[k]
         rows = slice(int(class_start[k]), int(class_start[k + 1]))
         for plan in plans:
             if problem.pool_of[plan, classes.group[k]] != INDIVIDUAL:
                 continue
-            cost = _costs(problem, plan, sim[rows], nothing)
+            cost = _costs(problem, plan, sim[rows], with_data=True, with_messages=False)
             is_cheaper = cost < cheapest[rows]
             chosen[rows][is_cheaper] = plan
             np.minimum(cheapest[rows], cost, out=cheapest[rows])
@@ -339,26 +239,30 @@ def _own_costs(
     first = np.where(general, np.cumsum(sizes) - sizes, -1).astype(np.int64)
     longest = int(np.diff(lines.start)[general].max(initial=0))
     own = np.zeros((int(sizes.sum()), longest), dtype=np.int64)
-    nothing = np.zeros(0, dtype=np.int64)
     for k in np.flatnonzero(general).tolist():
         rows = sim[int(class_start[k]) : int(class_start[k + 1])]
         for column, line in enumerate(range(int(lines.start[k]), int(lines.start[k + 1]))):
-            is_pooled = lines.pool[line] != INDIVIDUAL
-            usage = np.zeros(len(rows), dtype=np.int64) if is_pooled else nothing
             own[first[k] : first[k] + len(rows), column] = _costs(
-                problem, int(lines.plan[line]), rows, usage
+                problem,
+                int(lines.plan[line]),
+                rows,
+                with_data=bool(lines.pool[line] == INDIVIDUAL),
+                with_messages=True,
             )
     return first, own
 
 
-def _costs(problem: Problem, plan: int, sims: Int64Array, usage: Int64Array) -> Int64Array:
-    """Cost of SIMs alone on a plan; with ``usage`` of shape ``(0,)`` at their own usage."""
+def _costs(
+    problem: Problem, plan: int, sims: Int64Array, *, with_data: bool, with_messages: bool
+) -> Int64Array:
+    """Cost of SIMs alone on a plan; data of a pooled plan, and equal messages, are left out."""
+    nothing = np.zeros(len(sims), dtype=np.int64)
     return individual_costs(
         problem.tariff,
         plan,
-        usage if len(usage) else problem.usage_bytes[sims],
-        problem.sms_count[sims],
-        problem.voice_seconds[sims],
+        problem.usage_bytes[sims] if with_data else nothing,
+        problem.sms_count[sims] if with_messages else nothing,
+        problem.voice_seconds[sims] if with_messages else nothing,
         problem.day_class[sims],
         problem.charge_type,
     )

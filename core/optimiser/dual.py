@@ -11,64 +11,26 @@ into an optimum of the linear relaxation (Dantzig-Wolfe): the rounding starts fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from core.domain import ChargeType
 from core.optimiser.buckets import Buckets
-from core.optimiser.classes import Rows, limited_plans
-from core.problem import BoolArray, Int64Array, Problem
-
-FloatArray = npt.NDArray[np.float64]
+from core.optimiser.dual_kernels import evaluate
+from core.optimiser.master import Master
+from core.optimiser.multipliers import (
+    FloatArray,
+    LinePrices,
+    Multipliers,
+    Variables,
+    variables_of,
+)
+from core.optimiser.rows import Rows
+from core.problem import Int64Array, Problem
 
 _COMMON_PRICES = 24
 _MAX_ROUNDS = 60
 _TOLERANCE = 1e-8
-_MASTER_TOTAL = 1e4
-_LIMIT_RANGE = 200.0
 _WEIGHT = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Variables:
-    """The multipliers as variables of the master, each between 0 and ``upper``.
-
-    Attributes
-    ----------
-    upper, objective
-        Shape ``(n,)``: box, and the linear part of the dual.
-    pool, plan
-        Shape ``(n,)``: what the variable is the multiplier of, -1 for neither; the one that is
-        neither is that of the limit of changes. A pool has one variable per price tier.
-    sign
-        Shape ``(n,)``: -1 for a least number of SIMs, else 1.
-    """
-
-    upper: FloatArray
-    objective: FloatArray
-    pool: Int64Array
-    plan: Int64Array
-    sign: FloatArray
-
-    def multipliers(self, y: FloatArray, n_pools: int, n_plans: int) -> Multipliers:
-        """Multipliers by pool, plan and change."""
-        pools, plans = np.zeros(n_pools), np.zeros(n_plans)
-        is_pool, is_plan = self.pool >= 0, self.plan >= 0
-        np.add.at(pools, self.pool[is_pool], y[is_pool])
-        np.add.at(plans, self.plan[is_plan], (self.sign * y)[is_plan])
-        is_change = ~is_pool & ~is_plan
-        return Multipliers(pools=pools, plans=plans, change=float(y[is_change].sum()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Multipliers:
-    """Micro-units per byte of each pool, per SIM of each plan, and per changed SIM."""
-
-    pools: FloatArray
-    plans: FloatArray
-    change: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +74,7 @@ def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
         With multipliers inside their box up to rounding of floats; exact whole numbers are made
         of them where the certificate is.
     """
-    variables = _variables(problem, rows)
+    variables = variables_of(problem, rows)
     oracle = _Oracle(problem, rows, buckets, variables)
     search = _Search(oracle)
     for y in _first_points(variables):
@@ -125,60 +87,6 @@ def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
         mixture=search.mixture(),
         evaluations=len(search.points),
     )
-
-
-def _variables(problem: Problem, rows: Rows) -> Variables:
-    """Multipliers of the pools that a row can be in, and of the limits that can bind."""
-    columns: list[tuple[float, float, int, int, float]] = []
-    touched = np.unique(rows.lines.pool[rows.lines.pool >= 0]).tolist()
-    if problem.charge_type is not ChargeType.RATE:
-        for s in touched:
-            columns += _pool_columns(problem, rows, s)
-    largest = _LIMIT_RANGE * _typical_cost(problem, rows)
-    for p in np.flatnonzero(limited_plans(problem)).tolist():
-        fixed = int(rows.fixed_sims[p])
-        most, least = int(problem.max_sims[p]) - fixed, int(problem.min_sims[p]) - fixed
-        if most < rows.n_rows:
-            columns.append((largest, -float(most), -1, p, 1.0))
-        if least > 0:
-            columns.append((largest, float(least), -1, p, -1.0))
-    if problem.max_changes is not None:
-        columns.append((largest, -float(problem.max_changes), -1, -1, 1.0))
-    table = np.array(columns, dtype=np.float64).reshape(-1, 5)
-    return Variables(
-        upper=table[:, 0],
-        objective=table[:, 1],
-        pool=table[:, 2].astype(np.int64),
-        plan=table[:, 3].astype(np.int64),
-        sign=table[:, 4],
-    )
-
-
-def _pool_columns(
-    problem: Problem, rows: Rows, s: int
-) -> list[tuple[float, float, int, int, float]]:
-    """One variable per price tier: the multiplier climbs from one tier's price to the next."""
-    block = float(problem.pool_block_bytes[s])
-    fixed = float(rows.fixed_pool_bytes[s])
-    columns, below = [], 0.0
-    for first, rate in zip(
-        problem.pool_tier_from_block[s].tolist(),
-        problem.pool_tier_rate_micros[s].tolist(),
-        strict=True,
-    ):
-        price = rate / block
-        if price > below:
-            columns.append((price - below, fixed - first * block, s, -1, 1.0))
-            below = price
-    return columns
-
-
-def _typical_cost(problem: Problem, rows: Rows) -> float:
-    """Largest fee, or overage price of an average SIM: the measure of multipliers per SIM."""
-    fees = rows.lines.fee_micros.max(initial=1)
-    prices = problem.tariff.overage_rate_micros / problem.tariff.overage_block_bytes
-    usage = float(rows.usage_bytes.mean()) if rows.n_rows else 0.0
-    return float(fees) + float(np.median(prices)) * usage
 
 
 def _first_points(variables: Variables) -> list[FloatArray]:
@@ -210,8 +118,6 @@ class _Oracle:
 
     def __call__(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Value and supergradient of each bucket, shapes ``(n_buckets,)``, ``(n_buckets, n)``."""
-        from core.optimiser.dual_kernels import evaluate
-
         rows, buckets = self.rows, self.buckets
         intercept, slope = self.line_prices.at(self.multipliers(y))
         value = np.zeros(buckets.n_buckets)
@@ -234,34 +140,6 @@ class _Oracle:
         return value, slopes
 
 
-class LinePrices:
-    """What a row pays on each line at given multipliers: ``intercept + slope * usage``."""
-
-    def __init__(self, problem: Problem, rows: Rows) -> None:
-        lines = rows.lines
-        sizes = np.diff(lines.start)
-        is_general = np.repeat(rows.own_row >= 0, sizes)
-        self._pool, self._plan = lines.pool, lines.plan
-        self._is_pooled: BoolArray = lines.pool >= 0
-        self._fee = np.where(is_general, 0, lines.fee_micros).astype(np.float64)
-        self._included = lines.included_bytes.astype(np.float64)
-        self._is_change = lines.is_change
-        self._least_saving = float(problem.min_saving_per_change_micros)
-
-    def at(self, multipliers: Multipliers) -> tuple[FloatArray, FloatArray]:
-        """Intercept and slope of every line, both of shape ``(n_lines,)``."""
-        slope = (
-            np.where(self._is_pooled, multipliers.pools[self._pool], 0.0)
-            if len(multipliers.pools)
-            else np.zeros(len(self._fee))
-        )
-        per_change = multipliers.change + self._least_saving
-        intercept = self._fee - slope * self._included + multipliers.plans[self._plan]
-        if per_change:
-            intercept = intercept + per_change * self._is_change
-        return intercept, slope
-
-
 class _Search:
     """Cutting planes with the points, cuts and the incumbent so far."""
 
@@ -273,7 +151,7 @@ class _Search:
         self._cuts: list[tuple[int, int]] = []  # bucket, point
         self._known: list[set[bytes]] = [set() for _ in range(oracle.buckets.n_buckets)]
         self._pending: list[tuple[int, FloatArray, float]] = []
-        self._master: _Master | None = None
+        self._master: Master | None = None
 
     def evaluate(self, y: FloatArray) -> bool:
         """Evaluate the dual and keep new cuts; whether there was one."""
@@ -295,7 +173,7 @@ class _Search:
         """Solve the master and evaluate where it points, until value and bound meet."""
         if self._master is None:
             n_buckets = self.oracle.buckets.n_buckets
-            self._master = _Master(self.oracle.variables, n_buckets, self.best_value)
+            self._master = Master(self.oracle.variables, n_buckets, self.best_value)
         for round_number in range(_MAX_ROUNDS):
             y, bound = self._solve()
             if bound - self.best_value <= _TOLERANCE * abs(self.best_value):
@@ -337,62 +215,3 @@ class _Search:
                 [w / t for part, t in zip(parts, totals, strict=True) for _, w in part]
             ),
         )
-
-
-class _Master:
-    """The master problem in HiGHS, scaled: multipliers to 0 .. 1, the dual's value to 10,000."""
-
-    def __init__(self, variables: Variables, n_buckets: int, value: float) -> None:
-        import highspy
-
-        self._upper = variables.upper
-        self._scale = _MASTER_TOTAL / max(abs(value), 1.0)
-        self._n = len(variables.upper)
-        self._solver = highspy.Highs()
-        for option, setting in {
-            "output_flag": False, "threads": 1, "solver": "simplex", "presolve": "off",
-        }.items():  # fmt: skip
-            self._solver.setOptionValue(option, setting)
-        n = self._n + n_buckets
-        cost = np.concatenate(
-            [variables.objective * variables.upper * self._scale, np.ones(n_buckets)]
-        )
-        lower = np.concatenate([np.zeros(self._n), np.full(n_buckets, -highspy.kHighsInf)])
-        upper = np.concatenate([np.ones(self._n), np.full(n_buckets, highspy.kHighsInf)])
-        none = np.zeros(0, dtype=np.int32)
-        self._solver.addCols(n, -cost, lower, upper, 0, none, none, np.zeros(0))
-
-    def add(self, cuts: list[tuple[int, FloatArray, float]]) -> None:
-        """Add cuts: bucket, supergradient, and value at the origin."""
-        import highspy
-
-        if not cuts:
-            return
-        n_cuts, width = len(cuts), self._n + 1
-        slopes = np.array([slope for _, slope, _ in cuts]) * self._upper * self._scale
-        values = np.empty((n_cuts, width))
-        values[:, 0], values[:, 1:] = 1.0, -slopes
-        index = np.empty((n_cuts, width), dtype=np.int32)
-        index[:, 0] = [self._n + b for b, _, _ in cuts]
-        index[:, 1:] = np.arange(self._n)
-        self._solver.addRows(
-            n_cuts,
-            np.full(n_cuts, -highspy.kHighsInf),
-            np.array([value for _, _, value in cuts]) * self._scale,
-            n_cuts * width,
-            np.arange(n_cuts, dtype=np.int32) * width,
-            index.ravel(),
-            values.ravel(),
-        )
-
-    def solve(self) -> tuple[FloatArray, float]:
-        """Point and value of the optimum, in unscaled units."""
-        self._solver.run()
-        solution: Any = self._solver.getSolution()
-        y = np.array(solution.col_value[: self._n]).clip(0.0, 1.0) * self._upper
-        return y, -float(self._solver.getInfo().objective_function_value) / self._scale
-
-    def weights(self) -> FloatArray:
-        """Dual value of every cut, at least 0; those of one bucket add up to 1."""
-        solution: Any = self._solver.getSolution()
-        return np.abs(np.array(solution.row_dual))

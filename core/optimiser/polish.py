@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from core.domain import ChargeType
-from core.optimiser.classes import NO_INDIVIDUAL, Rows, limited_plans
-from core.optimiser.dual import FloatArray, LinePrices, Multipliers
-from core.optimiser.repair import State
-from core.optimiser.rounding import CHEAPEST_INDIVIDUAL
+from core.optimiser.multipliers import FloatArray, LinePrices, Multipliers
+from core.optimiser.rows import CHEAPEST_INDIVIDUAL, NO_INDIVIDUAL, Rows, limited_plans
+from core.optimiser.state import State
 from core.problem import Int64Array, Problem
 
 MAX_ROWS = 2_000

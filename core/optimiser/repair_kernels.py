@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from core.optimiser.classes import NO_INDIVIDUAL
+from core.optimiser.rows import NO_INDIVIDUAL
 from core.problem import BoolArray, Int32Array, Int64Array
 
 _LARGEST = 500

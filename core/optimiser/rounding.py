@@ -8,13 +8,11 @@ import numpy as np
 from numba import njit
 
 from core.optimiser.buckets import Buckets
-from core.optimiser.classes import Rows
-from core.optimiser.dual import LinePrices, Mixture
+from core.optimiser.dual import Mixture
 from core.optimiser.dual_kernels import choose
+from core.optimiser.multipliers import LinePrices
+from core.optimiser.rows import CHEAPEST_INDIVIDUAL, Rows
 from core.problem import BoolArray, Int32Array, Int64Array
-
-CHEAPEST_INDIVIDUAL = -1
-"""Choice of a row that takes its cheapest individual plan; every other choice is a line."""
 
 
 def round_mixture(rows: Rows, buckets: Buckets, mixture: Mixture, prices: LinePrices) -> Int32Array:
