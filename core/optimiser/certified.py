@@ -80,7 +80,10 @@ def certified(problem: Problem, params: SolveParams) -> Certified:
     if prover.keeps_present:
         rows = prover.without_small_savings()
     state = _first_state(problem, rows, prover)
-    repair(problem, rows, state, prover.multipliers, prover.value, seed=params.seed)
+    state = repair(
+        problem, rows, state, prover.multipliers, prover.value,
+        seed=params.seed, pairs=params.repair_pairs, kicks=params.repair_kicks,
+    )  # fmt: skip
     state, polished = polish(
         problem, rows, state, prover.multipliers, prover.value, nodes=params.polish_nodes
     )

@@ -211,19 +211,27 @@ def _cheapest_individual(
     class_start: Int64Array,
 ) -> tuple[Int64Array, Int32Array]:
     """Cost and number of each row's cheapest individual plan, ties by plan number."""
+    from core.optimiser.cheapest_kernel import cheapest_individual
+
     n = len(sim) if has_individual.any() else 0
     cheapest = np.full(n, NO_INDIVIDUAL, dtype=np.int64)
     chosen = np.full(n, -1, dtype=np.int32)
+    tariff, charge_type = problem.tariff, problem.charge_type
     for k in np.flatnonzero(has_individual).tolist():
-        plans = classes.plans[k]
+        pool = problem.pool_of[list(classes.plans[k]), classes.group[k]]
+        plans = np.array(classes.plans[k], dtype=np.int64)[pool == INDIVIDUAL]
         rows = slice(int(class_start[k]), int(class_start[k + 1]))
-        for plan in plans:
-            if problem.pool_of[plan, classes.group[k]] != INDIVIDUAL:
-                continue
-            cost = _costs(problem, plan, sim[rows], with_data=True, with_messages=False)
-            is_cheaper = cost < cheapest[rows]
-            chosen[rows][is_cheaper] = plan
-            np.minimum(cheapest[rows], cost, out=cheapest[rows])
+        for plan in plans.tolist():  # the largest user's cost must be in range, then all are
+            _costs(problem, plan, sim[rows][-1:], with_data=True, with_messages=False)
+        fee = tariff.fee_micros[plans, classes.day_class[k]]
+        cheapest_individual(
+            problem.usage_bytes[sim[rows]], plans,
+            np.zeros_like(fee) if charge_type is ChargeType.OVERAGE else fee,
+            tariff.included_bytes[plans, classes.day_class[k]],
+            charge_type is not ChargeType.RATE, tariff.overage_block_bytes[plans],
+            tariff.tier_from_block[plans], tariff.tier_rate_micros[plans],
+            tariff.overage_cap_micros[plans], cheapest[rows], chosen[rows],
+        )  # fmt: skip
     return cheapest, chosen
 
 

@@ -22,7 +22,9 @@ _SAMPLE = 20_000
 _MAX_ROUNDS = 40
 _STRIDE = 104_729
 _PATIENCE = 6
-_PAIRS = 4_000_000
+_KICK_ROWS = 2_000
+"""Units with more rows are not kicked: no single row matters there."""
+_KICK_SIZE = 4
 
 
 def repair(
@@ -33,28 +35,47 @@ def repair(
     dual_value: float,
     *,
     seed: int,
-    effort: float = 1.0,
-) -> None:
-    """Lower the cost of ``state`` in place.
+    pairs: int,
+    kicks: int,
+) -> State:
+    """Lower the cost of ``state`` in place, and look for better ones near it.
 
     A pool with part of a block in use would draw usage until the block is full, though less usage
     would be better. So single transfers first see blocks of a sixty-fourth and then of an eighth of
-    the size and price, which show the way; only then whole blocks count.
+    the size and price, which show the way; only then whole blocks count. In small units the search
+    begins again from the best state with a few rows moved at random (iterated local search).
 
     Parameters
     ----------
     dual_value
         Value of the dual at the multipliers, in the terms of ``State.cost_micros``.
-    effort
-        Multiplies the budgets of rows and pairs; they are counts, so that time decides nothing.
+    pairs
+        Most pairs of transfers that are priced in a unit of up to ``_SAMPLE`` rows; in larger ones,
+        whose gap is a smaller part of the cost, fewer. A count, so that time decides nothing.
+    kicks
+        Most times that the search begins again; they share the ``pairs`` that the first left.
+
+    Returns
+    -------
+    State
+        The best one.
     """
-    search = _Search(problem, rows, multipliers, dual_value, seed, int(_PAIRS * effort))
-    n_rounds = max(1, int(_MAX_ROUNDS * effort))
+    budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.5))
+    search = _Search(problem, rows, multipliers, dual_value, seed, budget)
     for parts in (64, 8):
         state.reprice(state.prices.in_parts(parts))
-        search.rounds(state, n_rounds // 4 + 1, in_pairs=False)
+        search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
     state.reprice(PoolPrices.of(problem))
-    search.rounds(state, n_rounds, in_pairs=True)
+    search.rounds(state, _MAX_ROUNDS, in_pairs=True)
+    if rows.n_rows <= _KICK_ROWS:
+        for _ in range(kicks):
+            if search.is_done(state):
+                break
+            other = search.kicked(state)
+            search.rounds(other, _PATIENCE, in_pairs=True, patience=1)
+            if other.cost_micros < state.cost_micros:
+                state = other
+    return state
 
 
 class _Search:
@@ -76,20 +97,42 @@ class _Search:
         self._seed, self._round = seed * 1_000_003, 0
         self._pairs = pairs
 
-    def rounds(self, state: State, n_rounds: int, *, in_pairs: bool) -> None:
+    def is_done(self, state: State) -> bool:
+        """Whether nothing better can be found, or no pair may be priced any more."""
+        return state.cost_micros - self._dual_value < 1.0 or self._pairs <= 0
+
+    def kicked(self, state: State) -> State:
+        """Copy a state with a few transfers of small loss applied, within the limits."""
+        from core.optimiser.repair_kernels import kick
+
+        problem = self._problem
+        whole, _ = self._transfers(state, 2.0 * (state.cost_micros - self._dual_value))
+        choice = state.choice.copy()
+        n_allowed = problem.n_sims if problem.max_changes is None else problem.max_changes
+        kick(
+            whole, self._seed + self._round, _KICK_SIZE, self._rows.lines.plan,
+            self._rows.individual_plan, choice, state.sims.copy(), problem.min_sims,
+            problem.max_sims, state.changes, n_allowed,
+        )  # fmt: skip
+        return State(problem, self._rows, choice)
+
+    def rounds(
+        self, state: State, n_rounds: int, *, in_pairs: bool, patience: int = _PATIENCE
+    ) -> None:
         """Go on until rounds are used up or several of them found nothing."""
         idle = 0
         for _ in range(n_rounds):
-            gap = max(0.0, state.cost_micros - self._dual_value)
-            if gap < 1.0 or self._pairs <= 0:
+            if self.is_done(state):
                 return
+            gap = state.cost_micros - self._dual_value
             whole, loss = self._transfers(state, gap)
-            gained = self._descend(state, whole, loss, gap, in_pairs=False)
+            before = state.cost_micros
+            self._descend(state, whole, loss, gap, in_pairs=False)
             if in_pairs:
-                gap = max(0.0, state.cost_micros - self._dual_value)
-                gained += self._descend(state, whole, loss, gap, in_pairs=True)
-            idle = 0 if gained else idle + 1
-            if idle >= (_PATIENCE if in_pairs else 1):
+                gap = state.cost_micros - self._dual_value
+                self._descend(state, whole, loss, gap, in_pairs=True)
+            idle = 0 if state.cost_micros < before else idle + 1
+            if idle >= (patience if in_pairs else 1):
                 return
 
     def _transfers(self, state: State, gap: float) -> tuple[Int64Array, FloatArray]:
@@ -112,7 +155,7 @@ class _Search:
 
     def _descend(
         self, state: State, whole: Int64Array, loss: FloatArray, gap: float, *, in_pairs: bool
-    ) -> bool:
+    ) -> None:
         from core.optimiser.repair_kernels import descend
 
         problem, prices = self._problem, state.prices
@@ -126,4 +169,3 @@ class _Search:
         state.cost_micros += int(delta)
         state.changes += int(changed)
         self._pairs -= int(spent)
-        return bool(delta < 0)

@@ -310,3 +310,29 @@ def descend(
             if spent >= budget:
                 break
     return total, changed, spent
+
+
+@njit(cache=True, error_model="numpy")
+def kick(
+    whole: Int64Array, seed: int, size: int, line_plan: Int32Array, individual_plan: Int32Array,
+    choice: Int32Array, sims: Int64Array, least: Int64Array, most: Int64Array, changes: int,
+    max_changes: int,
+) -> None:  # fmt: skip
+    """Apply ``size`` random transfers, where they are still possible and within the limits."""
+    state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(7)
+    for _ in range(size if len(whole) else 0):
+        state ^= state << np.uint64(13)
+        state ^= state >> np.uint64(7)
+        state ^= state << np.uint64(17)
+        t = np.int64((state >> np.uint64(11)) % np.uint64(len(whole)))
+        if choice[whole[t, 0]] != whole[t, 1] or not _is_within(
+            t, -1, whole, line_plan, individual_plan, sims, least, most, changes, max_changes
+        ):
+            continue
+        for side in range(2):
+            line = whole[t, 1 + side]
+            sims[line_plan[line] if line >= 0 else individual_plan[whole[t, 0]]] += (
+                1 if side else -1
+            )
+        changes += whole[t, 8]
+        choice[whole[t, 0]] = whole[t, 2]
