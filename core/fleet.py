@@ -17,6 +17,7 @@ FLEET_SCHEMA: dict[str, pl.DataType] = {
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
     "activated_date": pl.Date(),  # null: active for the whole cycle
+    "is_locked": pl.Boolean(),  # True: the SIM keeps its plan (O8)
 }
 """Columns of a fleet frame; only ``activated_date`` may be null."""
 
@@ -25,7 +26,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
     """Bring a frame with at least the first four columns into the shape of ``FLEET_SCHEMA``.
 
     Missing optional columns get their neutral value (reported usage, no SMS, no voice, active for
-    the whole cycle); rows are sorted by ICCID.
+    the whole cycle, not locked); rows are sorted by ICCID.
 
     Raises
     ------
@@ -37,6 +38,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
         "sms_count": pl.lit(0),
         "voice_seconds": pl.lit(0),
         "activated_date": pl.lit(None),
+        "is_locked": pl.lit(value=False),
     }
     frame = frame.with_columns(
         [expr.alias(name) for name, expr in neutral.items() if name not in frame.columns]

@@ -34,6 +34,7 @@ ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "activated_date": pl.Date(),
     "active_days": pl.Int32(),  # null without cycle dates
     "is_usage_reported": pl.Boolean(),
+    "locked": pl.Boolean(),
 }
 """Columns of ``assignments.parquet``, one row per SIM, sorted by ICCID."""
 
@@ -41,6 +42,8 @@ REASON_CHANGED = "changed"
 """Another plan is recommended."""
 REASON_KEPT = "kept"
 """The SIM keeps its plan: no change lowers the unit's cost as far as the strategy sees."""
+REASON_LOCKED = "locked"
+"""The SIM keeps its plan because it is locked (O8)."""
 REASON_TOO_MANY_PLANS = "too_many_rate_plans"
 """The SIM's group has more plans than allowed and was skipped (V3)."""
 REASON_UNPRICED = "unpriced"
@@ -117,6 +120,9 @@ class Outcome:
         Sum of the units' bounds; None if any unit has none.
     legacy_best_cost_micros
         Sum over units; None if no walk is feasible in one of them.
+    dropped_savings_micros
+        What the changes that were found would have saved, where they were dropped for saving less
+        than the run has to (O8); None where nothing was dropped.
     """
 
     assignments: pl.DataFrame
@@ -129,6 +135,7 @@ class Outcome:
     lower_bound_micros: int | None
     legacy_best_cost_micros: int | None
     plan_changes: int
+    dropped_savings_micros: int | None = None
 
     @property
     def savings_micros(self) -> int:

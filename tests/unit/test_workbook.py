@@ -54,6 +54,7 @@ def outcome_of(sims: Sequence[Sim], *, plan: str = "P1", unpriced: int = 0) -> O
         pl.col("o1").alias("recommended_overage_micros"), pl.lit(0).alias("sms_count"),
         pl.lit(0).alias("voice_seconds"), pl.lit(None).alias("activated_date"),
         pl.lit(None).alias("active_days"), pl.lit(value=True).alias("is_usage_reported"),
+        pl.lit(value=False).alias("locked"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())  # fmt: skip
 
     def cost(rows: pl.DataFrame, rate: str, overage: str) -> Cost:
