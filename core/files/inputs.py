@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from core.domain import BillingCycle, CommunicationPlan, RatePlan
+from core.domain import BillingCycle, CommunicationPlan, Constraints, RatePlan
 from core.files.communication_plans import CommunicationPlanFile, read_communication_plans
+from core.files.constraints import locked_warnings, read_constraints
 from core.files.devices import Catalogue, read_devices
 from core.files.rate_plans import RatePlanFile, read_rate_plans
 from core.files.rejects import combine_rejects, reject_lines
@@ -30,6 +31,8 @@ class Inputs:
         Usable plans, sorted by code, at least one.
     communication_plans
         Sorted by name; None without that file: then every plan is open to every SIM.
+    constraints
+        Those of the constraints file; locked SIMs of the devices file are marked in ``fleet``.
     rejects
         Columns of :data:`core.files.rejects.REJECT_SCHEMA`.
     warnings
@@ -44,12 +47,14 @@ class Inputs:
     rejects: pl.DataFrame
     warnings: Warnings
     notes: tuple[str, ...]
+    constraints: Constraints = field(default_factory=Constraints)
 
 
 def read_inputs(
     devices: Path,
     rate_plans: Path,
     communication_plans: Path | None = None,
+    constraints: Path | None = None,
     *,
     cycle: BillingCycle | None,
     mb_bytes: int,
@@ -58,6 +63,8 @@ def read_inputs(
 
     Parameters
     ----------
+    constraints
+        A YAML file (:func:`core.files.constraints.read_constraints`).
     cycle
         Dates of the billing cycle; None ignores activation dates.
     mb_bytes
@@ -72,6 +79,7 @@ def read_inputs(
     """
     plan_file = read_rate_plans(rate_plans, mb_bytes=mb_bytes)
     codes = frozenset(plan.code for plan in plan_file.plans)
+    asked = read_constraints(constraints, rate_plan_codes=codes) if constraints else Constraints()
     list_file = None
     if communication_plans is not None:
         list_file = read_communication_plans(
@@ -91,9 +99,18 @@ def read_inputs(
         communication_plans=list_file.plans if list_file else None,
         rejects=combine_rejects([part.rejects for part in parts]),
         warnings=combine_warnings(
-            [*([list_file.warnings] if list_file else []), device_file.warnings]
+            [
+                *([list_file.warnings] if list_file else []),
+                device_file.warnings,
+                *(
+                    [locked_warnings(constraints.name, asked, device_file.fleet)]
+                    if constraints
+                    else []
+                ),
+            ]
         ),
         notes=tuple(note for part in parts for note in part.notes),
+        constraints=asked,
     )
 
 
