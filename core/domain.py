@@ -140,7 +140,7 @@ class RatePlan:
     """One rate plan of a carrier account, as billed.
 
     Values are as read, so that an invalid plan can be shown and refused
-    (:func:`core.grouping.invalid_rate_plans`) instead of failing to exist.
+    (:func:`core.eligibility.invalid_rate_plans`) instead of failing to exist.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,10 @@ from core.domain import Strategy
 from core.optimiser.individual import (
     cheapest_listed,
     cheapest_per_sim,
+    free_rows,
     free_sims,
-    group_rows,
 )
+from core.optimiser.limits import violations
 from core.optimiser.result import GroupWalks, SolveParams
 from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
 
@@ -25,8 +27,8 @@ class Candidate:
     Attributes
     ----------
     strategy, group_strategy
-        How it was found, for the unit and for each of its groups; a fixed group or one without
-        SIMs has ``CURRENT_ASSIGNMENT``.
+        How it was found, for the unit and for each of its groups; a group without SIMs that may
+        change has ``CURRENT_ASSIGNMENT``.
     assignment
         Shape ``(n,)``: plan numbers.
     changes
@@ -46,14 +48,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Legacy:
-    """The legacy candidate (O4), None where a group cannot be walked, and the walks behind it."""
+    """The legacy candidate (O4), and the walks behind it.
+
+    The candidate is None where a group cannot be walked, and where it violates a constraint (O8).
+    """
 
     candidate: Candidate | None
     walks: tuple[GroupWalks, ...]
 
 
+def feasible(problem: Problem, found: Iterable[Candidate]) -> list[Candidate]:
+    """Those candidates that violate no constraint (O8), in their order."""
+    return [one for one in found if violations(problem, one.assignment) is None]
+
+
 def current_assignment(problem: Problem) -> Candidate:
-    """Every SIM keeps its plan."""
+    """Every SIM keeps its plan, be that feasible or not."""
     return _candidate(problem, Strategy.CURRENT_ASSIGNMENT, problem.current.copy())
 
 
@@ -65,11 +75,12 @@ def separable(problem: Problem) -> tuple[Candidate, Legacy]:
     strategy = Strategy.CHEAPEST_PLAN_PER_SIM
     assignment, listed = cheapest_per_sim(problem)
     candidate = None if listed is None else _candidate(problem, strategy, listed)
-    return _candidate(problem, strategy, assignment), Legacy(candidate=candidate, walks=())
+    kept = _keeping_constraints(problem, candidate)
+    return _candidate(problem, strategy, assignment), Legacy(candidate=kept, walks=())
 
 
 def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidate | None:
-    """All SIMs of the groups that are not fixed on the one plan that is cheapest; ties as O7.
+    """All SIMs that may change on the one plan that is cheapest; ties as O7.
 
     Parameters
     ----------
@@ -79,12 +90,12 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
     Returns
     -------
     Candidate or None
-        None where the groups' lists have no such plan in common.
+        None where the lists of their groups have no plan in common that keeps the constraints.
     """
     lists = [
         set(group.eligible)
-        for group, rows in zip(problem.groups, group_rows(problem), strict=True)
-        if len(rows) and not group.is_fixed
+        for group, rows in zip(problem.groups, free_rows(problem), strict=True)
+        if len(rows)
     ]
     plans = sorted(set.intersection(*lists)) if lists else []
     is_free = free_sims(problem)
@@ -96,7 +107,8 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
         )
         for plan in plans
     )
-    wanted = (one for one in candidates if one.changes or not must_change)
+    kept = (_keeping_constraints(problem, one) for one in candidates)
+    wanted = (one for one in kept if one and (one.changes or not must_change))
     return min(wanted, key=Candidate.rank, default=None)
 
 
@@ -104,14 +116,14 @@ def legacy(problem: Problem, params: SolveParams) -> Legacy:
     """Each group's cheapest walk with private pools, combined and priced at true scope (O4).
 
     A group whose list holds individual plans only takes each SIM's cheapest plan of the list, which
-    is what its walks come to.
+    is what its walks come to. Locked SIMs keep their plan and are not walked (O8).
     """
     assignment = problem.current.copy()
     strategies = [Strategy.CURRENT_ASSIGNMENT] * len(problem.groups)
     walks: list[GroupWalks] = []
-    rows_of_group = group_rows(problem)
+    rows_of_group = free_rows(problem)
     for g, (group, rows) in enumerate(zip(problem.groups, rows_of_group, strict=True)):
-        if group.is_fixed or not len(rows):
+        if not len(rows):
             continue
         if not group.eligible:
             return Legacy(candidate=None, walks=tuple(walks))
@@ -125,13 +137,21 @@ def legacy(problem: Problem, params: SolveParams) -> Legacy:
             return Legacy(candidate=None, walks=tuple(walks))
         strategies[g] = found[0].strategies[found[0].best_strategy]
         assignment[rows] = found[1]
-    sizes = [
-        0 if group.is_fixed else len(rows)
-        for group, rows in zip(problem.groups, rows_of_group, strict=True)
-    ]
+    sizes = [len(rows) for rows in rows_of_group]
     largest = strategies[sizes.index(max(sizes))] if sizes else Strategy.CURRENT_ASSIGNMENT
     candidate = _candidate(problem, largest, assignment, tuple(strategies))
-    return Legacy(candidate=candidate, walks=tuple(walks))
+    return Legacy(candidate=_keeping_constraints(problem, candidate), walks=tuple(walks))
+
+
+def _keeping_constraints(problem: Problem, candidate: Candidate | None) -> Candidate | None:
+    """Drop a candidate that was found without regard to constraints, and violates one (O8).
+
+    What it saves by each change is not known, so that with a least saving per change it is dropped
+    where it changes anything.
+    """
+    if candidate is None or violations(problem, candidate.assignment):
+        return None
+    return None if candidate.changes and problem.min_saving_per_change_micros else candidate
 
 
 def _walked(
@@ -151,8 +171,7 @@ def _candidate(
 ) -> Candidate:
     if group_strategy is None:
         group_strategy = tuple(
-            Strategy.CURRENT_ASSIGNMENT if group.is_fixed or not len(rows) else strategy
-            for group, rows in zip(problem.groups, group_rows(problem), strict=True)
+            strategy if len(rows) else Strategy.CURRENT_ASSIGNMENT for rows in free_rows(problem)
         )
     return Candidate(
         strategy=strategy,

@@ -52,7 +52,7 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         single = candidates.best_single_plan(problem, must_change=True)
         changed = [one for one in [*found, *_some(legacy.candidate, single)] if one.changes]
         found = changed or [current]
-    winner = min(found, key=Candidate.rank)
+    winner = min(candidates.feasible(problem, found) or [current], key=Candidate.rank)
     if not free_sims(problem).any():
         winner = current
     is_proven = is_exact and free_sims(problem).all() and winner.cost_micros == optimum.cost_micros

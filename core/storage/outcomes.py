@@ -151,7 +151,8 @@ def _read_snapshot(connection: sa.Connection, instance: Instance) -> pl.DataFram
         )
         .order_by(sim.ICCID)
     )
-    return read_frame(connection, statement, schema)
+    # No SIM of the database is locked.
+    return read_frame(connection, statement, schema).with_columns(locked=pl.lit(value=False))
 
 
 def _read_device_results(connection: sa.Connection, instance_id: int) -> pl.DataFrame:
