@@ -90,6 +90,27 @@ WALK_STRATEGIES = (
 """The four strategies of the legacy system, in the order in which an M2M run tries them (O4)."""
 
 
+def walk_strategies(portal: Portal) -> tuple[Strategy, ...]:
+    """Strategies that walks of a portal type run: M2M all four, Mobility those without grouping (O4).
+
+    Parameters
+    ----------
+    portal
+        Portal type of the rate plans. Customer and cross-provider runs follow that of their plans.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the two portal types.
+    """
+    if portal is Portal.M2M:
+        return WALK_STRATEGIES
+    if portal is Portal.MOBILITY:
+        return WALK_STRATEGIES[:2]
+    msg = f"{portal.value} is no portal type of rate plans: give m2m or mobility"
+    raise ValueError(msg)
+
+
 class SolveStatus(StrEnum):
     """What is known about a result."""
 

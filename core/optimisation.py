@@ -17,6 +17,7 @@ from core.batches import Batch, split_batches
 from core.billing.bill import Bill, bill
 from core.domain import BillingPolicy, CommunicationPlan, Constraints, RatePlan, TaxRate
 from core.errors import CarrierOptError
+from core.group_sequences import fleet_sequences
 from core.grouping import Grouping, Sequences, group_fleet, iter_problems
 from core.least_saving import drop_small_savings
 from core.optimiser.check import check
@@ -26,7 +27,6 @@ from core.optimiser.solve import solve
 from core.outcome import Outcome
 from core.problem import Problem
 from core.process_pool import process_pool
-from core.sequences import generate_sequences
 
 __all__ = [
     "UnitSolution",
@@ -94,30 +94,6 @@ def optimise_fleet(
     outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
     outcome = drop_small_savings(grouping, solutions, outcome)
     return outcome if taxes is None else with_taxes(outcome, taxes)
-
-
-def fleet_sequences(grouping: Grouping, max_sequences: int) -> dict[str, list[tuple[str, ...]]]:
-    """Make the candidate sequences of every group that walks can change (O5).
-
-    Returns
-    -------
-    dict
-        By group id, as plan codes; no entry for a fixed group, nor for a group without a pooled
-        plan, whose SIMs each take their cheapest plan.
-    """
-    tariff, policy = grouping.tariff, grouping.policy
-    plan_number = tariff.plan_number()
-    sequences = {}
-    for group in grouping.groups:
-        eligible = [plan_number[code] for code in group.rate_plans]
-        if group.is_fixed or not tariff.is_pooled[eligible].any():
-            continue
-        found = generate_sequences(
-            tariff, eligible, policy.charge_type,
-            max_sequences=max_sequences, pool_scope=policy.pool_scope,
-        )  # fmt: skip
-        sequences[group.group_id] = [tuple(tariff.codes[p] for p in plans) for plans in found]
-    return sequences
 
 
 def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from core.optimiser.limits import violations
 from core.optimiser.result import GroupWalks, SolveParams
 from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
 
+if TYPE_CHECKING:
+    from core.optimiser.walks import Walked
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
@@ -33,6 +37,8 @@ class Candidate:
         Shape ``(n,)``: plan numbers.
     changes
         SIMs that get another plan than they have.
+    group_sequence
+        Of a combination of walks: see :attr:`core.optimiser.result.Result.group_sequence`.
     """
 
     strategy: Strategy
@@ -40,6 +46,7 @@ class Candidate:
     assignment: Int32Array
     cost_micros: int
     changes: int
+    group_sequence: tuple[int, ...] = ()
 
     def rank(self) -> tuple[int, int, str]:
         """Order of O7: the cheapest, then the one with fewer changes, then by name."""
@@ -50,11 +57,18 @@ class Candidate:
 class Legacy:
     """The legacy candidate (O4), and the walks behind it.
 
-    The candidate is None where a group cannot be walked, and where it violates a constraint (O8).
+    Attributes
+    ----------
+    candidate
+        From the sequences that are always walked (O5); None where a group cannot be walked, and
+        where it violates a constraint (O8).
+    later
+        The same over all sequences, where a later one is better for some group.
     """
 
     candidate: Candidate | None
     walks: tuple[GroupWalks, ...]
+    later: Candidate | None = None
 
 
 def feasible(problem: Problem, found: Iterable[Candidate]) -> list[Candidate]:
@@ -118,8 +132,7 @@ def legacy(problem: Problem, params: SolveParams) -> Legacy:
     A group whose list holds individual plans only takes each SIM's cheapest plan of the list, which
     is what its walks come to. Locked SIMs keep their plan and are not walked (O8).
     """
-    assignment = problem.current.copy()
-    strategies = [Strategy.CURRENT_ASSIGNMENT] * len(problem.groups)
+    first, best = _Combination.of(problem), _Combination.of(problem)
     walks: list[GroupWalks] = []
     rows_of_group = free_rows(problem)
     for g, (group, rows) in enumerate(zip(problem.groups, rows_of_group, strict=True)):
@@ -128,19 +141,26 @@ def legacy(problem: Problem, params: SolveParams) -> Legacy:
         if not group.eligible:
             return Legacy(candidate=None, walks=tuple(walks))
         if (problem.pool_of[group.eligible, g] == INDIVIDUAL).all():
-            strategies[g] = Strategy.CHEAPEST_PLAN_PER_SIM
-            assignment[rows], _ = cheapest_listed(problem, rows, group.eligible)
+            plans, _ = cheapest_listed(problem, rows, group.eligible)
+            for chosen in (first, best):
+                chosen.put(g, rows, plans, Strategy.CHEAPEST_PLAN_PER_SIM)
             continue
         found = _walked(problem, g, rows, params)
-        walks.append(found[0])
-        if found[1] is None:
+        walks.append(found.walks)
+        if found.first is None or found.best is None:
             return Legacy(candidate=None, walks=tuple(walks))
-        strategies[g] = found[0].strategies[found[0].best_strategy]
-        assignment[rows] = found[1]
+        names, walk = found.walks.strategies, found.walks
+        first.put(g, rows, found.first, names[walk.first_strategy], walk.first_sequence)
+        best.put(g, rows, found.best, names[walk.best_strategy], walk.best_sequence)
     sizes = [len(rows) for rows in rows_of_group]
-    largest = strategies[sizes.index(max(sizes))] if sizes else Strategy.CURRENT_ASSIGNMENT
-    candidate = _candidate(problem, largest, assignment, tuple(strategies))
-    return Legacy(candidate=_keeping_constraints(problem, candidate), walks=tuple(walks))
+    largest = sizes.index(max(sizes)) if sizes else None
+    is_same = first.sequences == best.sequences and first.strategies == best.strategies
+    later = None if is_same else best.candidate(problem, largest)
+    return Legacy(
+        candidate=_keeping_constraints(problem, first.candidate(problem, largest)),
+        walks=tuple(walks),
+        later=_keeping_constraints(problem, later),
+    )
 
 
 def _keeping_constraints(problem: Problem, candidate: Candidate | None) -> Candidate | None:
@@ -154,13 +174,40 @@ def _keeping_constraints(problem: Problem, candidate: Candidate | None) -> Candi
     return None if candidate.changes and problem.min_saving_per_change_micros else candidate
 
 
-def _walked(
-    problem: Problem, g: int, rows: Int64Array, params: SolveParams
-) -> tuple[GroupWalks, Int32Array | None]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Combination:
+    """One walk per group, put together to an assignment of the unit."""
+
+    assignment: Int32Array
+    strategies: list[Strategy]
+    sequences: list[int]
+
+    @staticmethod
+    def of(problem: Problem) -> _Combination:
+        """Every SIM on its plan."""
+        return _Combination(
+            assignment=problem.current.copy(),
+            strategies=[Strategy.CURRENT_ASSIGNMENT] * len(problem.groups),
+            sequences=[-1] * len(problem.groups),
+        )
+
+    def put(
+        self, g: int, rows: Int64Array, plans: Int32Array, strategy: Strategy, sequence: int = -1
+    ) -> None:
+        """Set the plans of one group."""
+        self.assignment[rows], self.strategies[g], self.sequences[g] = plans, strategy, sequence
+
+    def candidate(self, problem: Problem, largest: int | None) -> Candidate:
+        """Price it; the strategy is that of the largest group."""
+        strategy = Strategy.CURRENT_ASSIGNMENT if largest is None else self.strategies[largest]
+        priced = _candidate(problem, strategy, self.assignment, tuple(self.strategies))
+        return replace(priced, group_sequence=tuple(self.sequences))
+
+
+def _walked(problem: Problem, g: int, rows: Int64Array, params: SolveParams) -> Walked:
     from core.optimiser.walks import walk_group  # compiled code is loaded where a pool needs it
 
-    walked = walk_group(problem, g, rows, params)
-    return walked.walks, walked.best
+    return walk_group(problem, g, rows, params)
 
 
 def _candidate(
