@@ -30,8 +30,9 @@ def drop_small_savings(
     Returns
     -------
     Outcome
-        The same one where it saves enough or changes nothing; else one in which every SIM keeps
-        its plan, with ``dropped_savings_micros``. Bounds stay: they hold for every assignment.
+        The same one where no least saving is asked for, where it saves enough, or where it changes
+        nothing; else one in which every SIM keeps its plan, with ``dropped_savings_micros``. Bounds
+        stay: they hold for every assignment.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def drop_small_savings(
         If the plans that the SIMs have violate another constraint.
     """
     least = grouping.constraints.min_saving_micros
-    if outcome.savings_micros >= least or not outcome.plan_changes:
+    if not least or outcome.savings_micros >= least or not outcome.plan_changes:
         return outcome
     kept = list(_kept(grouping, solutions, outcome))
     unchanged = assemble(grouping, kept, assignments_of(grouping, kept))
