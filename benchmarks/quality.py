@@ -18,7 +18,9 @@ from benchmarks.cases import Case, Task, markdown
 from benchmarks.instances import KINDS, SEVERITIES, InstanceSpec, build
 from benchmarks.records import Record
 from benchmarks.references import milp_optimum, price
+from core.errors import CheckFailedError
 from core.optimiser import candidates
+from core.optimiser.check import check
 from core.optimiser.result import Result, SolveParams
 from core.optimiser.solve import solve
 from core.problem import INDIVIDUAL, Problem
@@ -51,6 +53,7 @@ def measure(spec: InstanceSpec, *, milp_seconds: float = MILP_SECONDS) -> Record
         "cost": price(problem, result.assignment),
         "claimed_cost": result.cost_micros,
         "bound": result.lower_bound_micros,
+        "refusal": refusal(problem, result),
         "legacy": result.legacy_best_cost_micros,
         "nothing": price(problem, problem.current),
         "single": price(problem, single.assignment) if single else None,
@@ -64,6 +67,17 @@ def measure(spec: InstanceSpec, *, milp_seconds: float = MILP_SECONDS) -> Record
             "milp_seconds": milp.solve_s,
         }
     return record
+
+
+def refusal(problem: Problem, result: Result) -> str | None:
+    """Say why the independent check refuses a bound (O3), or None; also None without a bound."""
+    if result.lower_bound_micros is None:
+        return None
+    try:
+        check(problem, result)
+    except CheckFailedError as error:
+        return str(error)
+    return None
 
 
 def allowed_gap(problem: Problem, result: Result) -> int:
@@ -109,7 +123,7 @@ def quality_table(records: Sequence[Record]) -> str:
     """One row per kind: gaps in percent, mean / max, over the certified bound."""
     header = [
         "kind", "SIMs", "units", "gap %", "legacy (reconstructed) %", "best single plan %",
-        "do nothing (random plans) %", "bound > cost", "priced otherwise", "median s",
+        "do nothing (random plans) %", "bound > cost", "bounds refused", "priced otherwise", "median s",
     ]  # fmt: skip
     has_optimum = any("milp" in record for record in records)
     rows = []
@@ -120,7 +134,7 @@ def quality_table(records: Sequence[Record]) -> str:
         row = [
             kind, f"{found[0]['n_sims']:,}", len(found),
             *(_gaps(found, name) for name in ("cost", "legacy", "single", "nothing")),
-            _violations(found), _mispriced(found), f"{_median(found, 'seconds'):.3f}",
+            _violations(found), _refused(found), _mispriced(found), f"{_median(found, 'seconds'):.3f}",
         ]  # fmt: skip
         rows.append([*row, *_optimum_cells(found)] if has_optimum else row)
     if has_optimum:
@@ -133,7 +147,7 @@ def severity_table(records: Sequence[Record]) -> str:
     header = [
         "units that are hard by", "SIMs", "units", "gap %", "legacy (reconstructed) %",
         "largest gap", "largest gap over block prices and fees of its pools",
-        "units above that", "bound > cost", "median s",
+        "units above that", "bound > cost", "bounds refused", "median s",
     ]  # fmt: skip
     rows = []
     for severity in SEVERITIES:
@@ -143,7 +157,7 @@ def severity_table(records: Sequence[Record]) -> str:
                 gap, share, above = _absolute(found)
                 rows.append([
                     severity, f"{n:,}", len(found), _gaps(found, "cost"), _gaps(found, "legacy"),
-                    gap, share, above, _violations(found), f"{_median(found, 'seconds'):.3f}",
+                    gap, share, above, _violations(found), _refused(found), f"{_median(found, 'seconds'):.3f}",
                 ])  # fmt: skip
     return markdown(header, rows)
 
@@ -228,6 +242,10 @@ def _optimum_cells(records: Sequence[Record]) -> list[object]:
 
 def _violations(records: Iterable[Record]) -> int:
     return sum(r["bound"] is not None and r["bound"] > r["cost"] for r in records)
+
+
+def _refused(records: Iterable[Record]) -> int:
+    return sum(record["refusal"] is not None for record in records)
 
 
 def _mispriced(records: Iterable[Record]) -> int:
