@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.domain import SolveStatus, Strategy, TaxRate
+from core.grouping import Grouping
+from core.optimiser.certificate import Certificate
 
 ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -102,6 +104,7 @@ class UnitOutcome:
     optimized: Cost
     lower_bound_micros: int | None
     legacy_best_cost_micros: int | None
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +141,8 @@ class Outcome:
         Sum over units; None if no walk is feasible in one of them.
     taxes
         One per tax of the table, by jurisdiction and name; None if there was no table. In no cost.
+    grouping
+        What was solved, for ``certificate.json`` (O3); None where that is not at hand.
     """
 
     assignments: pl.DataFrame
@@ -151,6 +156,7 @@ class Outcome:
     legacy_best_cost_micros: int | None
     plan_changes: int
     taxes: tuple[TaxOutcome, ...] | None = None
+    grouping: Grouping | None = None
 
     @property
     def savings_micros(self) -> int:
