@@ -111,7 +111,7 @@ def optimize(
 ) -> None:
     """Find the cheapest rate plans for a fleet in files, and write a report.
 
-    The results are report.xlsx, assignments.parquet, rejects.csv, summary.json.
+    The results are report.xlsx, assignments.parquet, certificate.json, rejects.csv, summary.json.
     """
     started = time.perf_counter()
     _refuse_unavailable(

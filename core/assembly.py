@@ -139,7 +139,7 @@ def assemble(
         _unit_outcome(results[unit], tuple(groups[unit].values())) for unit in grouping.unit_ids
     )
     ordered = [groups[group.unit_id][group.group_id] for group in grouping.groups]
-    return gather(everything, ordered, units)
+    return replace(gather(everything, ordered, units), grouping=grouping)
 
 
 def with_taxes(outcome: Outcome, taxes: Sequence[TaxRate]) -> Outcome:
@@ -271,6 +271,7 @@ def _unit_outcome(result: Result, groups: Sequence[GroupOutcome]) -> UnitOutcome
         optimized=total(group.optimized for group in groups),
         lower_bound_micros=result.lower_bound_micros,
         legacy_best_cost_micros=result.legacy_best_cost_micros,
+        certificate=result.certificate,
     )
 
 

@@ -63,6 +63,8 @@ class Grouping:
 
     Attributes
     ----------
+    rate_plans
+        The catalogue, in any order.
     fleet
         Columns of ``FLEET_SCHEMA``, then ``group_id`` and ``unit_id``, null for a SIM whose plan is
         not in the catalogue (B9); sorted by ICCID.
@@ -74,6 +76,7 @@ class Grouping:
         With the limits of the catalogue in ``plans`` (O8); locked SIMs are marked in ``fleet``.
     """
 
+    rate_plans: tuple[RatePlan, ...]
     tariff: Tariff
     policy: BillingPolicy
     fleet: pl.DataFrame
@@ -156,6 +159,7 @@ def group_fleet(
     )
     ids = {key: (group.group_id, group.unit_id) for key, group in zip(uses, groups, strict=True)}
     return Grouping(
+        rate_plans=tuple(rate_plans),
         tariff=tariff,
         policy=policy,
         fleet=with_ids(numbered, ids),

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.domain import SolveStatus, Strategy, TaxRate
+from core.grouping import Grouping
+from core.optimiser.certificate import Certificate
 
 ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -105,6 +107,7 @@ class UnitOutcome:
     optimized: Cost
     lower_bound_micros: int | None
     legacy_best_cost_micros: int | None
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,8 @@ class Outcome:
     dropped_savings_micros
         What the changes that were found would have saved, where they were dropped for saving less
         than the run has to (O8); None where nothing was dropped.
+    grouping
+        What was solved, for ``certificate.json`` (O3); None where that is not at hand.
     """
 
     assignments: pl.DataFrame
@@ -158,6 +163,7 @@ class Outcome:
     plan_changes: int
     taxes: tuple[TaxOutcome, ...] | None = None
     dropped_savings_micros: int | None = None
+    grouping: Grouping | None = None
 
     @property
     def savings_micros(self) -> int:

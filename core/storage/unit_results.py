@@ -18,6 +18,7 @@ from core.errors import StorageError
 from core.optimiser.result import Result
 from core.storage.bulk import in_lists, insert_frame, slices
 from core.storage.catalogue import rate_plan_ids
+from core.storage.certificates import to_json
 from core.storage.engine import reading, writing
 from core.storage.instances import Fence, load_unpublished, run_fence
 from core.storage.result_queues import SolvedGroup, open_result_queues, store_walk_costs
@@ -272,6 +273,7 @@ def _close_units(
                 "LowerBoundMicros": result.lower_bound_micros,
                 "LegacyBestCostMicros": result.legacy_best_cost_micros,
                 "SolvedAt": now,
+                "Certificate": to_json(result.certificate),
                 **sums[result.unit_id],
             }
             for result in results

@@ -117,7 +117,9 @@ class TestResults:
     def test_the_files_and_their_contents_agree_to_the_micro_unit(self, optimize, folder):
         assert optimize().code == 0
         names = sorted(path.name for path in (folder / "out").iterdir())
-        assert names == ["assignments.parquet", "rejects.csv", "report.xlsx", "summary.json"]
+        assert names == [
+            "assignments.parquet", "certificate.json", "rejects.csv", "report.xlsx", "summary.json",
+        ]  # fmt: skip
         summary = summary_of(folder)
         rows = pl.read_parquet(folder / "out/assignments.parquet")
         assert dict(rows.schema) == ASSIGNMENT_SCHEMA
@@ -203,7 +205,8 @@ class TestResults:
         assert optimize(charge_type="rate").code == 0
         assert summary_of(folder)["charge_type"] == "rate"
         assert sorted(path.name for path in (folder / "out").iterdir()) == [
-            "assignments.parquet", "mine.txt", "rejects.csv", "report.xlsx", "summary.json",
+            "assignments.parquet", "certificate.json", "mine.txt", "rejects.csv", "report.xlsx",
+            "summary.json",
         ]  # fmt: skip
 
     def test_one_strategy_can_be_asked_for(self, optimize, folder):
