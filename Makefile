@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEVICES ?= 2000
 OUT ?= demo-output
 
-.PHONY: help setup demo test check bench lock ci clean
+.PHONY: help setup demo test check bench bench-full lock ci clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ check: setup ## Lint, format, types, layers
 
 bench: setup ## Measure; results go to benchmarks/results
 	@$(BIN)/python -m benchmarks.run
+
+bench-full: setup ## Measure with the cases that take long; a rerun continues
+	@$(BIN)/python -m benchmarks.run --full --resume
 
 lock: setup ## Renew requirements/*.txt from pyproject.toml
 	@$(BIN)/pip install --quiet 'uv>=0.9'

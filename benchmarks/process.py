@@ -11,13 +11,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.tree_memory import sampled_peak
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One finished process: seconds of wall clock and peak resident memory in MiB."""
+    """One finished process: seconds of wall clock and peak memory in MiB.
+
+    Attributes
+    ----------
+    peak_mib
+        Largest resident memory of any single process of the run.
+    peak_tree_mib
+        Largest sum over the process and its children; sampled.
+    """
 
     wall_s: float
     peak_mib: float
+    peak_tree_mib: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +45,13 @@ class Measurement:
 
     @property
     def peak_mib(self) -> float:
-        """Median peak memory of the process itself, without its children, in MiB."""
+        """Median peak memory of the largest single process, in MiB."""
         return statistics.median(run.peak_mib for run in self.runs)
+
+    @property
+    def peak_tree_mib(self) -> float:
+        """Median peak memory of the process with its children, in MiB."""
+        return statistics.median(run.peak_tree_mib for run in self.runs)
 
     def as_json(self) -> dict[str, object]:
         """Everything that was measured."""
@@ -43,6 +59,7 @@ class Measurement:
             "name": self.name,
             "median_wall_s": round(self.wall_s, 3),
             "median_peak_mib": round(self.peak_mib, 1),
+            "median_peak_tree_mib": round(self.peak_tree_mib, 1),
             "runs": [asdict(run) for run in self.runs],
         }
 
@@ -58,15 +75,16 @@ def time_process(arguments: Sequence[str]) -> Run:
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(arguments, stdout=output, stderr=output)  # noqa: S603 - our own commands
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
+        with sampled_peak(process.pid) as tree:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall_s = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             output.seek(0)
             tail = output.read()[-2000:].decode(errors="replace")
             msg = f"{' '.join(arguments)} ended with {process.returncode}:\n{tail}"
             raise RuntimeError(msg)
-    return Run(wall_s=wall_s, peak_mib=usage.ru_maxrss / 1024)
+    return Run(wall_s=wall_s, peak_mib=usage.ru_maxrss / 1024, peak_tree_mib=tree.mib)
 
 
 def measure(

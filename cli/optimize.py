@@ -23,7 +23,7 @@ from core.domain import (
     Strategy,
     UsageBasis,
 )
-from core.errors import DataError, InputError, NotAvailableError
+from core.errors import DataError, InfeasibleError, InputError, NotAvailableError
 from core.reports.device_sheets import DeviceSheets
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def optimize(
         Path | None,
         path_option("Percentage taxes by jurisdiction of the SIM; without it none are computed."),
     ] = None,
-    constraints: Annotated[Path | None, typer.Option(help="Not available in this version.")] = None,
+    constraints: Annotated[
+        Path | None, path_option("Locked SIMs, limits and least savings: YAML.")
+    ] = None,
     cycle_start: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day of the billing cycle.")
     ] = None,
@@ -109,12 +111,11 @@ def optimize(
 ) -> None:
     """Find the cheapest rate plans for a fleet in files, and write a report.
 
-    The results are report.xlsx, assignments.parquet, rejects.csv, summary.json.
+    The results are report.xlsx, assignments.parquet, certificate.json, rejects.csv, summary.json.
     """
     started = time.perf_counter()
     _refuse_unavailable(
         {
-            "--constraints": constraints is not None,
             "--usage-basis projected": usage_basis is UsageBasis.PROJECTED,
             "--portal mobility": portal is FilePortal.MOBILITY,
             "--strategy certified": strategy == Strategy.CERTIFIED.value,
@@ -140,19 +141,16 @@ def optimize(
     from core.files.inputs import read_inputs
     from core.files.warnings import combine_warnings
     from core.optimiser.result import SolveParams
+    from core.reports.constraint_remarks import constraint_remarks
     from core.reports.meta import ReportMeta
     from core.reports.results import check_out_dir, write_results
 
-    check_out_dir(out, filter(None, [devices, rate_plans, communication_plans, taxes]))
+    check_out_dir(out, filter(None, [devices, rate_plans, communication_plans, taxes, constraints]))
     with progress_bar("reading"):
         inputs = read_inputs(
-            devices,
-            rate_plans,
-            communication_plans,
-            taxes=taxes,
-            cycle=policy.cycle,
-            mb_bytes=mb_bytes,
-        )
+            devices, rate_plans, communication_plans,
+            taxes=taxes, constraints=constraints, cycle=policy.cycle, mb_bytes=mb_bytes,
+        )  # fmt: skip
     if strict and inputs.rejects.height:
         raise InputError(strict_message(inputs.rejects))
     show_input_problems(inputs)
@@ -174,6 +172,7 @@ def optimize(
         device_sheets=device_sheets,
         warnings=combine_warnings([skipped, inputs.warnings]),
         notes=inputs.notes,
+        remarks=constraint_remarks(outcome, inputs.rate_plans, inputs.constraints),
     )
     with progress_bar("writing"):
         paths = write_results(outcome, inputs.rejects, out, meta=meta)
@@ -228,7 +227,7 @@ def _optimised(
     max_rate_plans: int,
     workers: int,
 ) -> Outcome:
-    """Optimise; what cannot be priced lies in the files, and so is an error of the input."""
+    """Optimise; what cannot be priced or kept lies in the files, and so is an error of the input."""
     from cli.optimize_view import progress_bar
     from core.optimisation import optimise_fleet
 
@@ -244,8 +243,9 @@ def _optimised(
                 max_rate_plans=max_rate_plans,
                 max_sequences=MAX_SEQUENCES,
                 workers=chosen,
+                constraints=inputs.constraints,
                 on_progress=on_progress,
                 taxes=inputs.taxes,
             )
-    except DataError as error:
+    except (DataError, InfeasibleError) as error:
         raise InputError(str(error)) from error

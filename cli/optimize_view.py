@@ -109,7 +109,13 @@ def show_summary(outcome: Outcome) -> None:
 
 def show_files(paths: ResultPaths) -> None:
     """Print where the results are."""
-    for path in (paths.workbook, paths.assignments, paths.rejects, paths.summary):
+    for path in (
+        paths.workbook,
+        paths.assignments,
+        paths.certificate,
+        paths.rejects,
+        paths.summary,
+    ):
         sys.stdout.write(f"  {path}\n")
 
 

@@ -18,6 +18,7 @@ from core.outcome import (
     ASSIGNMENT_SCHEMA,
     REASON_CHANGED,
     REASON_KEPT,
+    REASON_LOCKED,
     REASON_TOO_MANY_PLANS,
     REASON_UNPRICED,
     Cost,
@@ -84,7 +85,7 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
     untaxed = pl.lit(None, dtype=pl.Int64)
     rows: pl.DataFrame = (
         _with_active_days(grouping, pl.concat(frames))
-        .rename({"rate_plan": "current_rate_plan"})
+        .rename({"rate_plan": "current_rate_plan", "is_locked": "locked"})
         .with_columns(
             pl.Series("recommended_rate_plan", grouping.tariff.codes).gather(plans),
             *_costs("current", [solution.baseline for solution in ordered], charge_type),
@@ -94,6 +95,8 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
             savings_micros=pl.col("current_cost_micros") - pl.col("recommended_cost_micros"),
             reason=pl.when(pl.col("group_id").is_in(fixed))
             .then(pl.lit(REASON_TOO_MANY_PLANS))
+            .when(pl.col("locked"))
+            .then(pl.lit(REASON_LOCKED))
             .when(is_changed)
             .then(pl.lit(REASON_CHANGED))
             .otherwise(pl.lit(REASON_KEPT)),
@@ -136,7 +139,7 @@ def assemble(
         _unit_outcome(results[unit], tuple(groups[unit].values())) for unit in grouping.unit_ids
     )
     ordered = [groups[group.unit_id][group.group_id] for group in grouping.groups]
-    return gather(everything, ordered, units)
+    return replace(gather(everything, ordered, units), grouping=grouping)
 
 
 def with_taxes(outcome: Outcome, taxes: Sequence[TaxRate]) -> Outcome:
@@ -213,7 +216,8 @@ def _with_active_days(grouping: Grouping, rows: pl.DataFrame) -> pl.DataFrame:
 def _unpriced(grouping: Grouping) -> pl.DataFrame:
     """Rows of the SIMs whose plan is not in the catalogue (B9)."""
     rows = grouping.fleet.filter(pl.col("unit_id").is_null())
-    rows = _with_active_days(grouping, rows).rename({"rate_plan": "current_rate_plan"})
+    names = {"rate_plan": "current_rate_plan", "is_locked": "locked"}
+    rows = _with_active_days(grouping, rows).rename(names)
     rows = rows.with_columns(
         recommended_rate_plan=pl.col("current_rate_plan"), reason=pl.lit(REASON_UNPRICED)
     )
@@ -267,6 +271,7 @@ def _unit_outcome(result: Result, groups: Sequence[GroupOutcome]) -> UnitOutcome
         optimized=total(group.optimized for group in groups),
         lower_bound_micros=result.lower_bound_micros,
         legacy_best_cost_micros=result.legacy_best_cost_micros,
+        certificate=result.certificate,
     )
 
 

@@ -90,6 +90,27 @@ WALK_STRATEGIES = (
 """The four strategies of the legacy system, in the order in which an M2M run tries them (O4)."""
 
 
+def walk_strategies(portal: Portal) -> tuple[Strategy, ...]:
+    """Strategies that walks of a portal type run: M2M all four, Mobility those without grouping (O4).
+
+    Parameters
+    ----------
+    portal
+        Portal type of the rate plans. Customer and cross-provider runs follow that of their plans.
+
+    Raises
+    ------
+    ValueError
+        If it is none of the two portal types.
+    """
+    if portal is Portal.M2M:
+        return WALK_STRATEGIES
+    if portal is Portal.MOBILITY:
+        return WALK_STRATEGIES[:2]
+    msg = f"{portal.value} is no portal type of rate plans: give m2m or mobility"
+    raise ValueError(msg)
+
+
 class SolveStatus(StrEnum):
     """What is known about a result."""
 
@@ -140,7 +161,7 @@ class RatePlan:
     """One rate plan of a carrier account, as billed.
 
     Values are as read, so that an invalid plan can be shown and refused
-    (:func:`core.grouping.invalid_rate_plans`) instead of failing to exist.
+    (:func:`core.eligibility.invalid_rate_plans`) instead of failing to exist.
 
     Attributes
     ----------

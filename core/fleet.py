@@ -18,6 +18,7 @@ FLEET_SCHEMA: dict[str, pl.DataType] = {
     "voice_seconds": pl.Int64(),
     "activated_date": pl.Date(),  # null: active for the whole cycle
     "jurisdiction": pl.String(),  # whose taxes the SIM's charges bear; null: of none (B6)
+    "is_locked": pl.Boolean(),  # True: the SIM keeps its plan (O8)
 }
 """Columns of a fleet frame; only those of ``NULLABLE`` may be null."""
 
@@ -29,7 +30,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
     """Bring a frame with at least the first four columns into the shape of ``FLEET_SCHEMA``.
 
     Missing optional columns get their neutral value (reported usage, no SMS, no voice, active for
-    the whole cycle, no jurisdiction); rows are sorted by ICCID.
+    the whole cycle, no jurisdiction, not locked); rows are sorted by ICCID.
 
     Raises
     ------
@@ -42,6 +43,7 @@ def normalise_fleet(frame: pl.DataFrame) -> pl.DataFrame:
         "voice_seconds": pl.lit(0),
         "activated_date": pl.lit(None),
         "jurisdiction": pl.lit(None),
+        "is_locked": pl.lit(value=False),
     }
     frame = frame.with_columns(
         [expr.alias(name) for name, expr in neutral.items() if name not in frame.columns]

@@ -61,6 +61,15 @@ def names_by_list(lists: Mapping[str, PlanList]) -> dict[PlanList, tuple[str, ..
     return {codes: tuple(same) for codes, same in names.items()}
 
 
+def with_locks(fleet: pl.DataFrame, locked: Collection[str]) -> pl.DataFrame:
+    """Mark some ICCIDs as locked, beside those that the fleet locks (O8)."""
+    if not locked:
+        return fleet
+    iccids = pl.Series(sorted(locked), dtype=pl.String)
+    is_named = pl.col("iccid").is_in(iccids.implode())
+    return fleet.with_columns(is_locked=pl.col("is_locked") | is_named)
+
+
 def with_numbers(
     fleet: pl.DataFrame, lists: Mapping[str, PlanList], keys: Sequence[PlanList], tariff: Tariff
 ) -> pl.DataFrame:

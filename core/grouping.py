@@ -1,41 +1,33 @@
-"""From a fleet to solve units: eligibility, plan checks, groups, units, problems (E1, G1, V1-V3, O11).
+"""From a fleet to solve units: groups, units, problems (G1, V3, O8, O11).
 
-* :func:`pricing_problem`, :func:`invalid_rate_plans`, :func:`groupable`, :func:`split_eligible`:
-  what callers ask before.
 * :func:`group_fleet`: every SIM with a priced plan gets a group and a solve unit.
 * :func:`build_problem`, :func:`iter_problems`: a unit, or all of them, as integer arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from core.billing.limits import GroupUse, check_limits, check_sim_ranges
-from core.billing.pools import connected, plan_pools
-from core.billing.tariff import (
-    Int32Array,
-    Tariff,
-    billing_problem,
-    build_tariff,
-    day_classes,
-    pooling_problem,
-)
-from core.domain import BillingPolicy, CommunicationPlan, PoolScope, Portal, RatePlan
+from core.billing.limits import check_limits, check_sim_ranges
+from core.billing.pools import plan_pools
+from core.billing.tariff import Int32Array, Int64Array, Tariff, build_tariff, day_classes
+from core.domain import BillingPolicy, CommunicationPlan, Constraints, PoolScope, RatePlan
 from core.errors import DataError
-from core.fleet import normalise_fleet
-from core.group_rows import group_uses, names_by_list, plan_lists, with_ids, with_numbers
-from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
+from core.group_rows import (
+    group_uses,
+    names_by_list,
+    plan_lists,
+    with_ids,
+    with_locks,
+    with_numbers,
+)
+from core.problem import INDIVIDUAL, BoolArray, Group, Problem
+from core.solve_units import effective_constraints, limit_arrays, require_reachable, unit_numbers
 from core.unit_rows import SimNumbers, sort_by_unit, unit_slices
-
-REASON_NOT_BILLABLE = "not_billable"
-REASON_NO_COMMUNICATION_PLAN = "no_communication_plan"
-REASON_NO_PLAN_LIST = "communication_plan_without_rate_plans"
-REASON_NO_RATE_PLAN = "no_rate_plan"
-REASON_UNKNOWN_RATE_PLAN = "unknown_rate_plan"
 
 Sequences = Mapping[str, Sequence[tuple[str, ...]]]
 """Candidate sequences by group id, each of rate plan codes (O5)."""
@@ -71,6 +63,8 @@ class Grouping:
 
     Attributes
     ----------
+    rate_plans
+        The catalogue, in any order.
     fleet
         Columns of ``FLEET_SCHEMA``, then ``group_id`` and ``unit_id``, null for a SIM whose plan is
         not in the catalogue (B9); sorted by ICCID.
@@ -78,117 +72,18 @@ class Grouping:
         In the order of their ids.
     plan_pool
         Shape ``(n_plans,)``: see :func:`core.billing.pools.plan_pools`.
+    constraints
+        With the limits of the catalogue in ``plans`` (O8); locked SIMs are marked in ``fleet``.
     """
 
+    rate_plans: tuple[RatePlan, ...]
     tariff: Tariff
     policy: BillingPolicy
     fleet: pl.DataFrame
     groups: tuple[GroupPlan, ...]
     unit_ids: tuple[str, ...]
     plan_pool: Int32Array
-
-
-def pricing_problem(plan: RatePlan, *, pooling_enabled: bool) -> str | None:
-    """Say why a plan cannot be priced, or None (V2, B8).
-
-    Parameters
-    ----------
-    pooling_enabled
-        Whether the provider pools the plans that say so (B4).
-    """
-    problem = billing_problem(plan)
-    if problem is None and plan.is_pooled and pooling_enabled:
-        problem = pooling_problem(plan)
-    return problem
-
-
-def invalid_rate_plans(
-    plans: Iterable[RatePlan], portal: Portal = Portal.M2M, *, pooling_enabled: bool = True
-) -> dict[str, str]:
-    """Rate plans that may not be assigned, with the reason (V1, V2).
-
-    Parameters
-    ----------
-    pooling_enabled
-        As for :func:`pricing_problem`.
-
-    Returns
-    -------
-    dict
-        Reason by plan code: inactive, of another portal type, or not to be priced.
-    """
-    problems = {}
-    for plan in plans:
-        if not plan.is_active:
-            problem: str | None = "the plan is not active"
-        elif plan.portal is not portal:
-            problem = f"the plan is for {plan.portal.value}, not for {portal.value}"
-        else:
-            problem = pricing_problem(plan, pooling_enabled=pooling_enabled)
-        if problem:
-            problems[plan.code] = problem
-    return problems
-
-
-def groupable(
-    communication_plans: Iterable[CommunicationPlan], rate_plan_codes: Collection[str] | None = None
-) -> frozenset[str]:
-    """Names of the communication plans that are in a group: those with a known plan listed (G1).
-
-    Parameters
-    ----------
-    rate_plan_codes
-        Codes of the active plans of the catalogue; None takes every listed code as known.
-    """
-    known = None if rate_plan_codes is None else frozenset(rate_plan_codes)
-    return frozenset(
-        plan.name
-        for plan in communication_plans
-        if any(known is None or code in known for code in plan.rate_plan_codes)
-    )
-
-
-def split_eligible(
-    devices: pl.DataFrame,
-    communication_plans: Sequence[CommunicationPlan],
-    *,
-    billable_statuses: Collection[str],
-    rate_plan_codes: Collection[str] | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part the SIMs that are optimised from those that are only listed (E1).
-
-    Parameters
-    ----------
-    devices
-        Columns of ``FLEET_SCHEMA`` and ``status``, optional ones where known; communication plan,
-        rate plan and status may be null or empty.
-    billable_statuses
-        Statuses that the carrier bills, as they stand in ``status``.
-    rate_plan_codes
-        Codes of the catalogue. With it, SIMs on other plans are listed too, and so are those whose
-        communication plan lists none of these codes; without it they go on, to be unpriced (B9).
-
-    Returns
-    -------
-    tuple of pl.DataFrame
-        The fleet, as ``FLEET_SCHEMA`` says, and the listed SIMs with columns ``iccid`` and
-        ``reason``, sorted by ICCID. Each SIM is in exactly one of the two.
-    """
-    names = [plan.name for plan in communication_plans]
-    in_group = sorted(groupable(communication_plans, rate_plan_codes))
-    reasons = [
-        (~_is_one_of("status", billable_statuses), REASON_NOT_BILLABLE),
-        (~_is_one_of("communication_plan", names), REASON_NO_COMMUNICATION_PLAN),
-        (~_is_one_of("communication_plan", in_group), REASON_NO_PLAN_LIST),
-        (pl.col("rate_plan").fill_null("") == "", REASON_NO_RATE_PLAN),
-    ]
-    if rate_plan_codes is not None:
-        reasons.append((~_is_one_of("rate_plan", rate_plan_codes), REASON_UNKNOWN_RATE_PLAN))
-    reason = pl.coalesce(pl.when(test).then(pl.lit(text)) for test, text in reasons)
-    marked = devices.with_columns(reason.alias("reason"))
-    fleet = marked.filter(pl.col("reason").is_null())
-    listed = marked.filter(pl.col("reason").is_not_null()).select("iccid", "reason").sort("iccid")
-    return normalise_fleet(fleet), listed
+    constraints: Constraints = field(default_factory=Constraints)
 
 
 def group_fleet(
@@ -198,8 +93,9 @@ def group_fleet(
     policy: BillingPolicy,
     *,
     max_rate_plans: int,
+    constraints: Constraints | None = None,
 ) -> Grouping:
-    """Give every SIM whose plan is in the catalogue its group and its solve unit (G1, V3, O11).
+    """Give every SIM whose plan is in the catalogue its group and its solve unit (G1, V3, O8, O11).
 
     Parameters
     ----------
@@ -212,12 +108,17 @@ def group_fleet(
         every plan eligible.
     max_rate_plans
         Longest plan list that is optimised (V3).
+    constraints
+        Beside the limits of the catalogue, which its own replace plan by plan (O8); ICCIDs that
+        the fleet lacks lock nothing.
 
     Raises
     ------
     DataError
         If a communication plan of the fleet is in no group, plans cannot be billed, a value or a
         possible sum is out of range, or a name stands somewhere twice.
+    InfeasibleError
+        If a plan needs SIMs and no SIM has it or may get it.
     ValueError
         If the fleet is not sorted, or a SIM was activated after the cycle's end.
     """
@@ -228,14 +129,21 @@ def group_fleet(
     day_classes(fleet["activated_date"], policy)
     tariff = build_tariff(rate_plans, policy)
     plan_pool = plan_pools(rate_plans, tariff, policy.pool_scope)
+    asked = effective_constraints(rate_plans, constraints)
+    plan_number = tariff.plan_number()
     offered = {plan.code for plan in rate_plans if plan.is_active}
     lists = plan_lists(fleet, communication_plans, offered)
     keys = sorted(set(lists.values()))
-    numbered = with_numbers(fleet, lists, keys, tariff)
+    numbered = with_numbers(with_locks(fleet, asked.locked), lists, keys, tariff)
     uses = group_uses(numbered, keys, tariff)
     check_limits(tariff, list(uses.values()))
-    is_shared = policy.pool_scope is not PoolScope.COMM_GROUP
-    unit_of = _units(list(uses.values()), plan_pool, max_rate_plans, is_shared=is_shared)
+    require_reachable(uses.values(), asked.plans, tariff, max_rate_plans)
+    unit_of = unit_numbers(
+        list(uses.values()), plan_pool, {plan_number[code] for code in asked.plans},
+        max_rate_plans=max_rate_plans,
+        is_shared=policy.pool_scope is not PoolScope.COMM_GROUP,
+        is_one=asked.max_changes is not None,
+    )  # fmt: skip
     unit_ids = tuple(f"U{unit + 1:04d}" for unit in range(max(unit_of, default=-1) + 1))
     names = names_by_list(lists)
     groups = tuple(
@@ -251,12 +159,14 @@ def group_fleet(
     )
     ids = {key: (group.group_id, group.unit_id) for key, group in zip(uses, groups, strict=True)}
     return Grouping(
+        rate_plans=tuple(rate_plans),
         tariff=tariff,
         policy=policy,
         fleet=with_ids(numbered, ids),
         groups=groups,
         unit_ids=unit_ids,
         plan_pool=plan_pool,
+        constraints=asked,
     )
 
 
@@ -340,9 +250,11 @@ def _problem(
     sims: SimNumbers,
     classes: Int32Array,
 ) -> Problem:
-    tariff, plan_pool = grouping.tariff, grouping.plan_pool
-    pooled = np.flatnonzero(plan_pool != INDIVIDUAL)
-    first_plan = pooled[np.unique(plan_pool[pooled], return_index=True)[1]]
+    tariff, constraints = grouping.tariff, grouping.constraints
+    pool_of, first_plan = _pools(grouping, len(groups))
+    least, most = limit_arrays(tariff, constraints)
+    # A plan that no SIM of the unit has or may get is limited in another unit.
+    least[~_is_reachable(groups, sims.plan, len(tariff.codes))] = 0
     return Problem(
         unit_id=unit_id,
         tariff=tariff,
@@ -354,16 +266,39 @@ def _problem(
         group=sims.group,
         comm_plan=sims.comm_plan,
         current=sims.plan,
-        # Under PoolScope.COMM_GROUP a unit is one group, so that its pools are its own as well.
-        pool_of=np.repeat(plan_pool[:, np.newaxis], len(groups), axis=1),
+        pool_of=pool_of,
         pool_block_bytes=tariff.overage_block_bytes[first_plan],
         pool_tier_from_block=tariff.tier_from_block[first_plan],
         pool_tier_rate_micros=tariff.tier_rate_micros[first_plan],
-        is_locked=np.zeros(len(sims.plan), dtype=bool),
-        min_sims=np.zeros(len(tariff.codes), dtype=np.int64),
-        max_sims=np.full(len(tariff.codes), NO_LIMIT, dtype=np.int64),
+        is_locked=sims.is_locked,
+        min_sims=least,
+        max_sims=most,
         charge_type=grouping.policy.charge_type,
+        max_changes=constraints.max_changes,
+        min_saving_per_change_micros=constraints.min_saving_per_change_micros,
     )
+
+
+def _pools(grouping: Grouping, n_groups: int) -> tuple[Int32Array, Int64Array]:
+    """``Problem.pool_of`` of a unit, and a plan of each of its pools (B4)."""
+    plan_pool = grouping.plan_pool
+    pooled = np.flatnonzero(plan_pool != INDIVIDUAL)
+    first_plan = pooled[np.unique(plan_pool[pooled], return_index=True)[1]]
+    pool_of = np.repeat(plan_pool[:, np.newaxis], n_groups, axis=1)
+    if grouping.policy.pool_scope is PoolScope.COMM_GROUP:  # limits alone have joined these groups
+        pool_of[pooled] += np.arange(n_groups, dtype=np.int32) * np.int32(len(first_plan))
+        first_plan = np.tile(first_plan, n_groups)
+    return pool_of, first_plan
+
+
+def _is_reachable(groups: Sequence[Group], current: Int32Array, n_plans: int) -> BoolArray:
+    """Whether any SIM of a unit has each plan or may get it, shape ``(n_plans,)``."""
+    reachable = np.zeros(n_plans, dtype=bool)
+    reachable[current] = True
+    for group in groups:
+        if not group.is_fixed:
+            reachable[list(group.eligible)] = True
+    return reachable
 
 
 def _problem_group(
@@ -383,21 +318,3 @@ def _problem_group(
         is_fixed=group.is_fixed,
         sequences=tuple(tuple(plan_number[code] for code in sequence) for sequence in kept),
     )
-
-
-def _is_one_of(column: str, values: Collection[str]) -> pl.Expr:
-    return pl.col(column).is_in(list(values)).fill_null(value=False)
-
-
-def _units(
-    uses: Sequence[GroupUse], plan_pool: Int32Array, max_rate_plans: int, *, is_shared: bool
-) -> list[int]:
-    """Solve unit of each group: what pools connect, directly or through others (O11)."""
-    if not is_shared:
-        return list(range(len(uses)))
-    touched = []
-    for use in uses:
-        is_fixed = len(use.eligible) > max_rate_plans
-        pools = {int(plan_pool[plan]) for plan in (use.current if is_fixed else use.reachable)}
-        touched.append(sorted(pools - {INDIVIDUAL}))
-    return connected(touched, len(plan_pool))

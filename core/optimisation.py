@@ -15,16 +15,18 @@ import polars as pl
 from core.assembly import UnitSolution, assemble, assignments_of, unit_assignments, with_taxes
 from core.batches import Batch, split_batches
 from core.billing.bill import Bill, bill
-from core.domain import BillingPolicy, CommunicationPlan, RatePlan, TaxRate
+from core.domain import BillingPolicy, CommunicationPlan, Constraints, RatePlan, TaxRate
 from core.errors import CarrierOptError
+from core.group_sequences import fleet_sequences
 from core.grouping import Grouping, Sequences, group_fleet, iter_problems
+from core.least_saving import drop_small_savings
 from core.optimiser.check import check
-from core.optimiser.result import SolveParams
+from core.optimiser.limits import require_feasible, violations
+from core.optimiser.result import Result, SolveParams
 from core.optimiser.solve import solve
 from core.outcome import Outcome
 from core.problem import Problem
 from core.process_pool import process_pool
-from core.sequences import generate_sequences
 
 __all__ = [
     "UnitSolution",
@@ -53,6 +55,7 @@ def optimise_fleet(
     max_rate_plans: int,
     max_sequences: int,
     workers: int,
+    constraints: Constraints | None = None,
     on_progress: Progress | None = None,
     taxes: Sequence[TaxRate] | None = None,
 ) -> Outcome:
@@ -60,7 +63,7 @@ def optimise_fleet(
 
     Parameters
     ----------
-    fleet, rate_plans, communication_plans, policy, max_rate_plans
+    fleet, rate_plans, communication_plans, policy, max_rate_plans, constraints
         See :func:`core.grouping.group_fleet`.
     max_sequences
         Candidate sequences made per group (O5), at least 1.
@@ -75,10 +78,13 @@ def optimise_fleet(
     ------
     DataError
         If plans, SIMs, taxes or possible sums cannot be priced.
+    InfeasibleError
+        If the constraints cannot be kept (O8).
     """
     grouping = group_fleet(
-        fleet, rate_plans, communication_plans, policy, max_rate_plans=max_rate_plans
-    )
+        fleet, rate_plans, communication_plans, policy,
+        max_rate_plans=max_rate_plans, constraints=constraints,
+    )  # fmt: skip
     sequences = fleet_sequences(grouping, max_sequences)
     solutions: list[UnitSolution] = []
     for finished in _solve_all(grouping, sequences, params, workers):
@@ -86,31 +92,8 @@ def optimise_fleet(
         if on_progress is not None:
             on_progress(len(solutions), len(grouping.unit_ids))
     outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
+    outcome = drop_small_savings(grouping, solutions, outcome)
     return outcome if taxes is None else with_taxes(outcome, taxes)
-
-
-def fleet_sequences(grouping: Grouping, max_sequences: int) -> dict[str, list[tuple[str, ...]]]:
-    """Make the candidate sequences of every group that walks can change (O5).
-
-    Returns
-    -------
-    dict
-        By group id, as plan codes; no entry for a fixed group, nor for a group without a pooled
-        plan, whose SIMs each take their cheapest plan.
-    """
-    tariff, policy = grouping.tariff, grouping.policy
-    plan_number = tariff.plan_number()
-    sequences = {}
-    for group in grouping.groups:
-        eligible = [plan_number[code] for code in group.rate_plans]
-        if group.is_fixed or not tariff.is_pooled[eligible].any():
-            continue
-        found = generate_sequences(
-            tariff, eligible, policy.charge_type,
-            max_sequences=max_sequences, pool_scope=policy.pool_scope,
-        )  # fmt: skip
-        sequences[group.group_id] = [tuple(tariff.codes[p] for p in plans) for plans in found]
-    return sequences
 
 
 def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
@@ -120,11 +103,15 @@ def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
     ------
     CheckFailedError
         If the result's certificate does not prove it (O3): an error in this program.
+    InfeasibleError
+        If no assignment keeps the constraints (O8).
     CarrierOptError
-        If the SIMs' costs do not add up to the cost that was minimised (B10): an error in this
-        program.
+        If the SIMs' costs do not add up to the cost that was minimised (B10), or the answer
+        violates a constraint: an error in this program.
     """
+    require_feasible(problem)
     result = solve(problem, params)
+    _check_constraints(problem, result)
     if result.certificate is not None or result.lower_bound_micros is not None:
         check(problem, result)
     baseline, recommended = bill(problem, problem.current), bill(problem, result.assignment)
@@ -136,6 +123,16 @@ def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
 def solve_units(problems: Sequence[Problem], params: SolveParams) -> list[UnitSolution]:
     """Solve units one after the other; what a worker process runs."""
     return [solve_unit(problem, params) for problem in problems]
+
+
+def _check_constraints(problem: Problem, result: Result) -> None:
+    violated = violations(problem, result.assignment)
+    if violated:
+        msg = (
+            f"the answer of solve unit {problem.unit_id} violates a constraint ({violated}): an "
+            "error in this program, please report it with the input"
+        )
+        raise CarrierOptError(msg)
 
 
 def _check_sum(problem: Problem, priced: Bill, cost_micros: int) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from core.domain import SolveStatus, Strategy, TaxRate
+from core.grouping import Grouping
+from core.optimiser.certificate import Certificate
 
 ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -37,6 +39,7 @@ ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "jurisdiction": pl.String(),  # null where none is known
     "current_tax_micros": pl.Int64(),  # in no cost above (B6); null without a table of taxes
     "recommended_tax_micros": pl.Int64(),
+    "locked": pl.Boolean(),
 }
 """Columns of ``assignments.parquet``, one row per SIM, sorted by ICCID."""
 
@@ -44,6 +47,8 @@ REASON_CHANGED = "changed"
 """Another plan is recommended."""
 REASON_KEPT = "kept"
 """The SIM keeps its plan: no change lowers the unit's cost as far as the strategy sees."""
+REASON_LOCKED = "locked"
+"""The SIM keeps its plan because it is locked (O8)."""
 REASON_TOO_MANY_PLANS = "too_many_rate_plans"
 """The SIM's group has more plans than allowed and was skipped (V3)."""
 REASON_UNPRICED = "unpriced"
@@ -102,6 +107,7 @@ class UnitOutcome:
     optimized: Cost
     lower_bound_micros: int | None
     legacy_best_cost_micros: int | None
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +144,11 @@ class Outcome:
         Sum over units; None if no walk is feasible in one of them.
     taxes
         One per tax of the table, by jurisdiction and name; None if there was no table. In no cost.
+    dropped_savings_micros
+        What the changes that were found would have saved, where they were dropped for saving less
+        than the run has to (O8); None where nothing was dropped.
+    grouping
+        What was solved, for ``certificate.json`` (O3); None where that is not at hand.
     """
 
     assignments: pl.DataFrame
@@ -151,6 +162,8 @@ class Outcome:
     legacy_best_cost_micros: int | None
     plan_changes: int
     taxes: tuple[TaxOutcome, ...] | None = None
+    dropped_savings_micros: int | None = None
+    grouping: Grouping | None = None
 
     @property
     def savings_micros(self) -> int:

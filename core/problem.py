@@ -121,3 +121,9 @@ class Problem:
     def n_sims(self) -> int:
         """Number of SIMs."""
         return len(self.usage_bytes)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether the numbers of SIMs on plans, or of changes, are limited (O8)."""
+        is_limited = (self.min_sims > 0) | (self.max_sims < NO_LIMIT)
+        return self.max_changes is not None or bool(is_limited.any())

@@ -55,6 +55,7 @@ def generate_sequences(
     *,
     max_sequences: int,
     pool_scope: PoolScope = PoolScope.PLAN,
+    required: Sequence[Sequence[int]] = (),
 ) -> list[tuple[int, ...]]:
     """List the first ``max_sequences`` of :func:`iter_sequences`.
 
@@ -66,7 +67,7 @@ def generate_sequences(
     if max_sequences < 1:
         msg = "max_sequences is at least 1"
         raise ValueError(msg)
-    plans = iter_sequences(tariff, eligible, charge_type, pool_scope=pool_scope)
+    plans = iter_sequences(tariff, eligible, charge_type, pool_scope=pool_scope, required=required)
     return list(islice(plans, max_sequences))
 
 
@@ -76,6 +77,7 @@ def iter_sequences(
     charge_type: ChargeType,
     *,
     pool_scope: PoolScope = PoolScope.PLAN,
+    required: Sequence[Sequence[int]] = (),
 ) -> Iterator[tuple[int, ...]]:
     """Yield every ordered subset of the plans that no other plan dominates, each once (O5).
 
@@ -95,16 +97,23 @@ def iter_sequences(
     pool_scope
         Under ``PoolScope.POOL_GROUP`` no pooled plan is left out, since a SIM that leaves a shared
         pool takes its allowance with it.
+    required
+        Sets of plans of the list, such as those of one type: every sequence has a plan of each. Of
+        such a set a plan is left out only if another one of the set dominates it.
 
     Returns
     -------
     Iterator
         Of plan numbers; lazy, and nothing for an empty list.
     """
-    ladder = _ladder(tariff, undominated(tariff, eligible, charge_type, pool_scope=pool_scope))
-    for chosen in _subsets(len(ladder)):
+    kept = set(undominated(tariff, eligible, charge_type, pool_scope=pool_scope))
+    for plans in required:
+        kept.update(undominated(tariff, plans, charge_type, pool_scope=pool_scope))
+    ladder = _ladder(tariff, sorted(kept))
+    demands = [{k for k, plan in enumerate(ladder) if plan in plans} for plans in required]
+    for chosen in _demanded(len(ladder), demands):
         yield tuple(ladder[k] for k in chosen)
-    for chosen in _subsets(len(ladder)):
+    for chosen in _demanded(len(ladder), demands):
         for order in islice(permutations(chosen), 1, None):
             yield tuple(ladder[k] for k in order)
 
@@ -195,6 +204,18 @@ def _ladder(tariff: Tariff, plans: Sequence[int]) -> list[int]:
     included = tariff.included_bytes[:, tariff.full_cycle]
     fees = tariff.fee_micros[:, tariff.full_cycle]
     return sorted(plans, key=lambda p: (int(included[p]), int(fees[p]), p))
+
+
+def _demanded(n: int, demands: Sequence[set[int]]) -> Iterator[tuple[int, ...]]:
+    """Subsets of ``range(n)`` that meet every demand; those that only one plan can meet are fixed."""
+    fixed = set[int]().union(*(demand for demand in demands if len(demand) == 1))
+    others = [k for k in range(n) if k not in fixed]
+    for chosen in _subsets(len(others)):
+        subset = fixed.union(others[k] for k in chosen)
+        if all(not demand.isdisjoint(subset) for demand in demands):
+            yield tuple(sorted(subset))
+    if fixed and all(not demand.isdisjoint(fixed) for demand in demands):
+        yield tuple(sorted(fixed))
 
 
 def _subsets(n: int) -> Iterator[tuple[int, ...]]:

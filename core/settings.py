@@ -47,6 +47,9 @@ class Settings(BaseSettings):
         default=1024, ge=1, description="Sequences per group in flow runs (O5)."
     )
     first_instance_limit: int = Field(default=64, ge=1, description="Sequences always walked (O5).")
+    sequence_batch_size: int = Field(
+        default=256, ge=1, description="Later sequences bounded and walked at a time (O5)."
+    )
     sims_per_batch: int = Field(
         default=200_000, ge=1, description="SIMs per optimisation batch (S6)."
     )

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from core.billing.tariff import Int32Array, Int64Array
+from core.problem import BoolArray
 
 
 def sort_by_unit(
@@ -71,6 +72,7 @@ class SimNumbers:
     group: Int32Array
     comm_plan: Int32Array
     plan: Int32Array
+    is_locked: BoolArray
 
     @classmethod
     def of(
@@ -91,6 +93,7 @@ class SimNumbers:
             group=_positions(rows["group_id"], group_ids),
             comm_plan=_positions(rows["communication_plan"], names),
             plan=_positions(rows["rate_plan"], plan_codes),
+            is_locked=rows["is_locked"].to_numpy(),
         )
 
     def of_unit(self, part: slice) -> SimNumbers:
@@ -102,6 +105,7 @@ class SimNumbers:
             group=_dense(self.group[part]),
             comm_plan=_dense(self.comm_plan[part]),
             plan=self.plan[part],
+            is_locked=self.is_locked[part],
         )
 
 

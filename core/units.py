@@ -69,15 +69,15 @@ def to_bytes(value: Decimal, unit_bytes: int = MEBIBYTE) -> int:
     return _scaled(value, unit_bytes, MAX_USAGE_BYTES, "volume", "bytes")
 
 
-def to_micros(value: Decimal) -> int:
+def to_micros(value: Decimal, *, largest: int = MAX_PRICE_MICROS) -> int:
     """Convert an amount in currency units into micro-units, half-up.
 
     Raises
     ------
     DataError
-        If the amount is negative or above ``MAX_PRICE_MICROS``.
+        If the amount is negative or above ``largest``.
     """
-    return _scaled(value, MICROS, MAX_PRICE_MICROS, "amount", "micro-units")
+    return _scaled(value, MICROS, largest, "amount", "micro-units")
 
 
 def bytes_from_text(column: pl.Series, unit_bytes: int = MEBIBYTE) -> pl.Series:

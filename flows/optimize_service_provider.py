@@ -87,7 +87,7 @@ def optimize_service_provider(
         usage_basis: Usage so far, or expected at cycle end; empty: so far.
         charge_type: Charges to minimise.
         skip_lower_cost_check: Accept the best changed assignment even if it saves nothing.
-        rate_plan_sequences: Sequences of plan codes to use instead of generated ones.
+        rate_plan_sequences: Sequences of plan codes; they replace generated ones where they fit.
         apply_changes: Apply the changes at the carrier; empty: the provider's policy.
         dry_run: Optimise and report, marked DRY RUN; change nothing outside.
         override: Lift a rule, with a one-time token.

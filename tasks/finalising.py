@@ -25,6 +25,7 @@ def finalize_session_task(session_id: int, attempt: int) -> FinalSummary:
         engine,
         load_context(engine, session_id, attempt),
         report_dir=report_dir(session_id),
+        max_rate_plans=load_settings().max_rate_plans,
         now=utc_now(),
     )
     LOG.info("session %d finalised: %s", session_id, summary)

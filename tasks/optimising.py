@@ -94,7 +94,10 @@ def optimize_batch_task(
         context,
         workload,
         batch,
-        params=context.solve_params(settings.first_instance_limit),
+        params=context.solve_params(
+            first_instance_limit=settings.first_instance_limit,
+            sequence_batch_size=settings.sequence_batch_size,
+        ),
         solver=dispatcher,
         now=utc_now,
     )

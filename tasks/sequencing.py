@@ -25,7 +25,7 @@ def generate_sequences_task(session_id: int, attempt: int) -> int:
         engine,
         load_context(engine, session_id, attempt),
         max_rate_plans=settings.max_rate_plans,
-        n_sequences=min(settings.first_instance_limit, settings.max_sequences),
+        max_sequences=settings.max_sequences,
         now=utc_now(),
     )
     LOG.info("session %d has %d sequences", session_id, count)

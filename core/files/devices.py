@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from core.domain import BillingCycle, CommunicationPlan
+from core.eligibility import groupable
 from core.errors import InputError
 from core.files.iccid import iccid_warnings
 from core.files.rejects import RejectReason, why_nothing_usable
@@ -16,6 +17,7 @@ from core.files.tables import Table, read_table
 from core.files.unavailable import refuse_filled
 from core.files.values import (
     Converted,
+    optional_boolean,
     optional_count,
     optional_date,
     optional_text,
@@ -24,13 +26,12 @@ from core.files.values import (
 )
 from core.files.warnings import Warnings, combine_warnings, warn_each
 from core.fleet import normalise_fleet
-from core.grouping import groupable
 
 REQUIRED = ("iccid", "communication_plan", "rate_plan", "usage_mb")
 """Columns that a devices file must have."""
 
 NOT_AVAILABLE = ("projected_usage_mb", "customer", "optimization_group")
-"""Columns that must be empty in this version; so must ``locked``, or say no."""
+"""Columns that must be empty in this version."""
 
 OPTIONAL = (
     "sms_count", "voice_seconds", "activated_date", "jurisdiction", "locked", *NOT_AVAILABLE,
@@ -105,11 +106,11 @@ def read_devices(
         If the file cannot be read, lacks a column, holds numbers as ICCIDs (Parquet), or no
         usable row.
     NotAvailableError
-        If a column of ``NOT_AVAILABLE`` is filled, or ``locked`` says anything but no.
+        If a column of ``NOT_AVAILABLE`` is filled.
     """
     table = read_table(path, required=REQUIRED, optional=OPTIONAL)
     _refuse_number_column(table)
-    refuse_filled(table, NOT_AVAILABLE, allow_false=("locked",))
+    refuse_filled(table, NOT_AVAILABLE)
     converted = _converted(table, catalogue, cycle, mb_bytes)
     reasons, columns = _first_problems(converted)
     rejects = pl.concat([table.rejects, table.rejected(reasons, columns)])
@@ -152,6 +153,7 @@ def _converted(
     }
     if cycle is not None:
         columns["activated_date"] = _activated_dates(table, cycle)
+    columns["locked"] = optional_boolean(table.text("locked"))
     return columns
 
 
@@ -232,12 +234,13 @@ def _where(mask: pl.Series, text: str) -> pl.Series:
 
 
 def _values(converted: Mapping[str, Converted]) -> pl.DataFrame:
-    """Fleet columns, with 0 where nothing was counted."""
-    columns = [
-        column.values.alias("usage_bytes" if name == "usage_mb" else name)
-        for name, column in converted.items()
-    ]
-    return pl.DataFrame(columns).with_columns(pl.col("sms_count", "voice_seconds").fill_null(0))
+    """Fleet columns, with 0 where nothing was counted, and no lock where nothing is said."""
+    names = {"usage_mb": "usage_bytes", "locked": "is_locked"}
+    columns = [column.values.alias(names.get(name, name)) for name, column in converted.items()]
+    return pl.DataFrame(columns).with_columns(
+        pl.col("sms_count", "voice_seconds").fill_null(0),
+        pl.col("is_locked").fill_null(value=False),
+    )
 
 
 def _unpriced_warnings(file: str, fleet: pl.DataFrame, codes: Collection[str]) -> Warnings:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from core.domain import BillingCycle, CommunicationPlan, RatePlan, TaxRate
+from core.domain import BillingCycle, CommunicationPlan, Constraints, RatePlan, TaxRate
 from core.files.communication_plans import CommunicationPlanFile, read_communication_plans
+from core.files.constraints import locked_warnings, read_constraints
 from core.files.devices import Catalogue, read_devices
 from core.files.rate_plans import RatePlanFile, read_rate_plans
 from core.files.rejects import combine_rejects, reject_lines
@@ -33,6 +34,8 @@ class Inputs:
         Sorted by name; None without that file: then every plan is open to every SIM.
     taxes
         Sorted by jurisdiction and name; None without that file: then no tax is computed.
+    constraints
+        Those of the constraints file; locked SIMs of the devices file are marked in ``fleet``.
     rejects
         Columns of :data:`core.files.rejects.REJECT_SCHEMA`.
     warnings
@@ -48,12 +51,14 @@ class Inputs:
     warnings: Warnings
     notes: tuple[str, ...]
     taxes: tuple[TaxRate, ...] | None = None
+    constraints: Constraints = field(default_factory=Constraints)
 
 
 def read_inputs(
     devices: Path,
     rate_plans: Path,
     communication_plans: Path | None = None,
+    constraints: Path | None = None,
     *,
     taxes: Path | None = None,
     cycle: BillingCycle | None,
@@ -65,6 +70,8 @@ def read_inputs(
     ----------
     taxes
         Percentages by jurisdiction; without it, a note says that jurisdictions are not used.
+    constraints
+        A YAML file (:func:`core.files.constraints.read_constraints`).
     cycle
         Dates of the billing cycle; None ignores activation dates.
     mb_bytes
@@ -79,6 +86,7 @@ def read_inputs(
     """
     plan_file = read_rate_plans(rate_plans, mb_bytes=mb_bytes)
     codes = frozenset(plan.code for plan in plan_file.plans)
+    asked = read_constraints(constraints, rate_plan_codes=codes) if constraints else Constraints()
     list_file = None
     if communication_plans is not None:
         list_file = read_communication_plans(
@@ -108,10 +116,16 @@ def read_inputs(
                 *(part.warnings for part in (list_file, tax_file) if part is not None),
                 untaxed,
                 device_file.warnings,
+                *(
+                    [locked_warnings(constraints.name, asked, device_file.fleet)]
+                    if constraints
+                    else []
+                ),
             ]
         ),
         notes=(*(note for part in parts for note in part.notes), *unused),
         taxes=known_taxes,
+        constraints=asked,
     )
 
 

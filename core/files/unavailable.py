@@ -6,27 +6,19 @@ from collections.abc import Iterable
 
 from core.errors import NotAvailableError
 from core.files.tables import Table
-from core.files.values import FALSE_TEXTS
 
 
-def refuse_filled(table: Table, columns: Iterable[str], *, allow_false: Iterable[str] = ()) -> None:
+def refuse_filled(table: Table, columns: Iterable[str]) -> None:
     """Raise where one of the columns is filled in any row.
-
-    Parameters
-    ----------
-    allow_false
-        Columns in which false, no and 0 mean the same as an empty cell.
 
     Raises
     ------
     NotAvailableError
         Naming the file, the column, and the first row and value.
     """
-    neutral = dict.fromkeys(allow_false, FALSE_TEXTS)
-    for column in (*columns, *neutral):
+    for column in columns:
         text = table.text(column)
-        filled = text.is_not_null() & ~text.str.to_lowercase().is_in(neutral.get(column, ()))
-        rows = filled.fill_null(value=False).arg_true()
+        rows = text.is_not_null().arg_true()
         if len(rows):
             first = rows[0]
             raise NotAvailableError(

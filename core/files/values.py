@@ -87,6 +87,17 @@ def optional_date(text: pl.Series) -> Converted:
     return Converted(values=values, problems=_reason_where(refused, RejectReason.INVALID_DATE))
 
 
+def optional_boolean(text: pl.Series) -> Converted:
+    """Boolean, as :func:`boolean_or_none` reads it."""
+    lowered = text.str.strip_chars().str.to_lowercase()
+    values = pl.select(
+        pl.when(lowered.is_in(TRUE_TEXTS)).then(statement=True)
+        .when(lowered.is_in(FALSE_TEXTS)).then(statement=False)
+    ).to_series()  # fmt: skip
+    refused = text.is_not_null() & values.is_null()
+    return Converted(values=values, problems=_reason_where(refused, RejectReason.NOT_A_BOOLEAN))
+
+
 def boolean_or_none(text: str) -> bool | None:
     """Read true, false, yes, no, 1 or 0 in any case; None for anything else."""
     lowered = text.strip().lower()

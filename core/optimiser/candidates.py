@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +13,15 @@ from core.domain import Strategy
 from core.optimiser.individual import (
     cheapest_listed,
     cheapest_per_sim,
+    free_rows,
     free_sims,
-    group_rows,
 )
+from core.optimiser.limits import violations
 from core.optimiser.result import GroupWalks, SolveParams
 from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
+
+if TYPE_CHECKING:
+    from core.optimiser.walks import Walked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,12 +31,14 @@ class Candidate:
     Attributes
     ----------
     strategy, group_strategy
-        How it was found, for the unit and for each of its groups; a fixed group or one without
-        SIMs has ``CURRENT_ASSIGNMENT``.
+        How it was found, for the unit and for each of its groups; a group without SIMs that may
+        change has ``CURRENT_ASSIGNMENT``.
     assignment
         Shape ``(n,)``: plan numbers.
     changes
         SIMs that get another plan than they have.
+    group_sequence
+        Of a combination of walks: see :attr:`core.optimiser.result.Result.group_sequence`.
     """
 
     strategy: Strategy
@@ -38,6 +46,7 @@ class Candidate:
     assignment: Int32Array
     cost_micros: int
     changes: int
+    group_sequence: tuple[int, ...] = ()
 
     def rank(self) -> tuple[int, int, str]:
         """Order of O7: the cheapest, then the one with fewer changes, then by name."""
@@ -46,14 +55,29 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Legacy:
-    """The legacy candidate (O4), None where a group cannot be walked, and the walks behind it."""
+    """The legacy candidate (O4), and the walks behind it.
+
+    Attributes
+    ----------
+    candidate
+        From the sequences that are always walked (O5); None where a group cannot be walked, and
+        where it violates a constraint (O8).
+    later
+        The same over all sequences, where a later one is better for some group.
+    """
 
     candidate: Candidate | None
     walks: tuple[GroupWalks, ...]
+    later: Candidate | None = None
+
+
+def feasible(problem: Problem, found: Iterable[Candidate]) -> list[Candidate]:
+    """Those candidates that violate no constraint (O8), in their order."""
+    return [one for one in found if violations(problem, one.assignment) is None]
 
 
 def current_assignment(problem: Problem) -> Candidate:
-    """Every SIM keeps its plan."""
+    """Every SIM keeps its plan, be that feasible or not."""
     return _candidate(problem, Strategy.CURRENT_ASSIGNMENT, problem.current.copy())
 
 
@@ -65,11 +89,12 @@ def separable(problem: Problem) -> tuple[Candidate, Legacy]:
     strategy = Strategy.CHEAPEST_PLAN_PER_SIM
     assignment, listed = cheapest_per_sim(problem)
     candidate = None if listed is None else _candidate(problem, strategy, listed)
-    return _candidate(problem, strategy, assignment), Legacy(candidate=candidate, walks=())
+    kept = _keeping_constraints(problem, candidate)
+    return _candidate(problem, strategy, assignment), Legacy(candidate=kept, walks=())
 
 
 def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidate | None:
-    """All SIMs of the groups that are not fixed on the one plan that is cheapest; ties as O7.
+    """All SIMs that may change on the one plan that is cheapest; ties as O7.
 
     Parameters
     ----------
@@ -79,12 +104,12 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
     Returns
     -------
     Candidate or None
-        None where the groups' lists have no such plan in common.
+        None where the lists of their groups have no plan in common that keeps the constraints.
     """
     lists = [
         set(group.eligible)
-        for group, rows in zip(problem.groups, group_rows(problem), strict=True)
-        if len(rows) and not group.is_fixed
+        for group, rows in zip(problem.groups, free_rows(problem), strict=True)
+        if len(rows)
     ]
     plans = sorted(set.intersection(*lists)) if lists else []
     is_free = free_sims(problem)
@@ -96,7 +121,8 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
         )
         for plan in plans
     )
-    wanted = (one for one in candidates if one.changes or not must_change)
+    kept = (_keeping_constraints(problem, one) for one in candidates)
+    wanted = (one for one in kept if one and (one.changes or not must_change))
     return min(wanted, key=Candidate.rank, default=None)
 
 
@@ -104,43 +130,84 @@ def legacy(problem: Problem, params: SolveParams) -> Legacy:
     """Each group's cheapest walk with private pools, combined and priced at true scope (O4).
 
     A group whose list holds individual plans only takes each SIM's cheapest plan of the list, which
-    is what its walks come to.
+    is what its walks come to. Locked SIMs keep their plan and are not walked (O8).
     """
-    assignment = problem.current.copy()
-    strategies = [Strategy.CURRENT_ASSIGNMENT] * len(problem.groups)
+    first, best = _Combination.of(problem), _Combination.of(problem)
     walks: list[GroupWalks] = []
-    rows_of_group = group_rows(problem)
+    rows_of_group = free_rows(problem)
     for g, (group, rows) in enumerate(zip(problem.groups, rows_of_group, strict=True)):
-        if group.is_fixed or not len(rows):
+        if not len(rows):
             continue
         if not group.eligible:
             return Legacy(candidate=None, walks=tuple(walks))
         if (problem.pool_of[group.eligible, g] == INDIVIDUAL).all():
-            strategies[g] = Strategy.CHEAPEST_PLAN_PER_SIM
-            assignment[rows], _ = cheapest_listed(problem, rows, group.eligible)
+            plans, _ = cheapest_listed(problem, rows, group.eligible)
+            for chosen in (first, best):
+                chosen.put(g, rows, plans, Strategy.CHEAPEST_PLAN_PER_SIM)
             continue
         found = _walked(problem, g, rows, params)
-        walks.append(found[0])
-        if found[1] is None:
+        walks.append(found.walks)
+        if found.first is None or found.best is None:
             return Legacy(candidate=None, walks=tuple(walks))
-        strategies[g] = found[0].strategies[found[0].best_strategy]
-        assignment[rows] = found[1]
-    sizes = [
-        0 if group.is_fixed else len(rows)
-        for group, rows in zip(problem.groups, rows_of_group, strict=True)
-    ]
-    largest = strategies[sizes.index(max(sizes))] if sizes else Strategy.CURRENT_ASSIGNMENT
-    candidate = _candidate(problem, largest, assignment, tuple(strategies))
-    return Legacy(candidate=candidate, walks=tuple(walks))
+        names, walk = found.walks.strategies, found.walks
+        first.put(g, rows, found.first, names[walk.first_strategy], walk.first_sequence)
+        best.put(g, rows, found.best, names[walk.best_strategy], walk.best_sequence)
+    sizes = [len(rows) for rows in rows_of_group]
+    largest = sizes.index(max(sizes)) if sizes else None
+    is_same = first.sequences == best.sequences and first.strategies == best.strategies
+    later = None if is_same else best.candidate(problem, largest)
+    return Legacy(
+        candidate=_keeping_constraints(problem, first.candidate(problem, largest)),
+        walks=tuple(walks),
+        later=_keeping_constraints(problem, later),
+    )
 
 
-def _walked(
-    problem: Problem, g: int, rows: Int64Array, params: SolveParams
-) -> tuple[GroupWalks, Int32Array | None]:
+def _keeping_constraints(problem: Problem, candidate: Candidate | None) -> Candidate | None:
+    """Drop a candidate that was found without regard to constraints, and violates one (O8).
+
+    What it saves by each change is not known, so that with a least saving per change it is dropped
+    where it changes anything.
+    """
+    if candidate is None or violations(problem, candidate.assignment):
+        return None
+    return None if candidate.changes and problem.min_saving_per_change_micros else candidate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Combination:
+    """One walk per group, put together to an assignment of the unit."""
+
+    assignment: Int32Array
+    strategies: list[Strategy]
+    sequences: list[int]
+
+    @staticmethod
+    def of(problem: Problem) -> _Combination:
+        """Every SIM on its plan."""
+        return _Combination(
+            assignment=problem.current.copy(),
+            strategies=[Strategy.CURRENT_ASSIGNMENT] * len(problem.groups),
+            sequences=[-1] * len(problem.groups),
+        )
+
+    def put(
+        self, g: int, rows: Int64Array, plans: Int32Array, strategy: Strategy, sequence: int = -1
+    ) -> None:
+        """Set the plans of one group."""
+        self.assignment[rows], self.strategies[g], self.sequences[g] = plans, strategy, sequence
+
+    def candidate(self, problem: Problem, largest: int | None) -> Candidate:
+        """Price it; the strategy is that of the largest group."""
+        strategy = Strategy.CURRENT_ASSIGNMENT if largest is None else self.strategies[largest]
+        priced = _candidate(problem, strategy, self.assignment, tuple(self.strategies))
+        return replace(priced, group_sequence=tuple(self.sequences))
+
+
+def _walked(problem: Problem, g: int, rows: Int64Array, params: SolveParams) -> Walked:
     from core.optimiser.walks import walk_group  # compiled code is loaded where a pool needs it
 
-    walked = walk_group(problem, g, rows, params)
-    return walked.walks, walked.best
+    return walk_group(problem, g, rows, params)
 
 
 def _candidate(
@@ -151,8 +218,7 @@ def _candidate(
 ) -> Candidate:
     if group_strategy is None:
         group_strategy = tuple(
-            Strategy.CURRENT_ASSIGNMENT if group.is_fixed or not len(rows) else strategy
-            for group, rows in zip(problem.groups, group_rows(problem), strict=True)
+            strategy if len(rows) else Strategy.CURRENT_ASSIGNMENT for rows in free_rows(problem)
         )
     return Candidate(
         strategy=strategy,

@@ -10,28 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from core.domain import ChargeType
-from core.errors import CheckFailedError
 from core.optimiser.certificate import Certificate
+from core.optimiser.check_terms import check_multipliers, conjugate, failed, pool_micros
 from core.optimiser.input_hash import input_hash
 from core.optimiser.result import Result
 from core.problem import Int32Array, Problem
 
 __all__ = ["Derived", "certify", "check", "derive", "input_hash"]
-
-MAX_SCALE_BITS = 62
-"""Most scale bits of a certificate."""
-
-MULTIPLIER_LIMIT = 1 << 62
-"""Multipliers stay below this, and those of plans above its opposite."""
-
-_NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +70,17 @@ def derive(
     CheckFailedError
         Naming the unit, what is wrong and both sides.
     """
-    _check_multipliers(problem, scale_bits, pool_multipliers, plan_multipliers, change_multiplier)
+    check_multipliers(problem, scale_bits, pool_multipliers, plan_multipliers, change_multiplier)
     _check_plan_numbers(problem, assignment)
     cost, lines, sims_per_plan, net_bytes, changes = _pass(
         problem, assignment, scale_bits, pool_multipliers, plan_multipliers, change_multiplier
     )
     _check_limits(problem, sims_per_plan, changes)
     if problem.charge_type is not ChargeType.RATE:
-        cost += sum(_pool_micros(problem, s, over) for s, over in enumerate(net_bytes))
+        cost += sum(pool_micros(problem, s, over) for s, over in enumerate(net_bytes))
     scaled = lines
     for s, multiplier in enumerate(pool_multipliers):
-        scaled -= _conjugate(problem, s, multiplier, scale_bits)
+        scaled -= conjugate(problem, s, multiplier, scale_bits)
     for p, multiplier in enumerate(plan_multipliers):
         limits = problem.max_sims if multiplier > 0 else problem.min_sims
         scaled -= multiplier * int(limits[p])
@@ -147,17 +138,17 @@ def check(problem: Problem, result: Result) -> None:
     """
     certificate = result.certificate
     if certificate is None:
-        raise _failed(problem, "it has no certificate")
+        raise failed(problem, "it has no certificate")
     if result.unit_id != problem.unit_id:
-        raise _failed(problem, f"the result is that of unit {result.unit_id}")
+        raise failed(problem, f"the result is that of unit {result.unit_id}")
     if result.cost_micros != certificate.cost_micros:
-        raise _failed(
+        raise failed(
             problem,
             f"the result's cost is {result.cost_micros} micro-units, its certificate's "
             f"{certificate.cost_micros}",
         )
     if result.lower_bound_micros != certificate.bound_micros:
-        raise _failed(
+        raise failed(
             problem,
             f"the result's bound is {result.lower_bound_micros} micro-units, its certificate's "
             f"{certificate.bound_micros}",
@@ -177,7 +168,7 @@ def check_certificate(
     """
     found = input_hash(problem)
     if found != certificate.input_hash:
-        raise _failed(
+        raise failed(
             problem,
             f"its input has the hash {found}, the certificate says {certificate.input_hash}",
         )
@@ -195,82 +186,33 @@ def check_certificate(
 
 def _compare(problem: Problem, claimed: Certificate, derived: Derived) -> None:
     if derived.cost_micros != claimed.cost_micros:
-        raise _failed(
+        raise failed(
             problem,
             f"the assignment costs {derived.cost_micros} micro-units, not the claimed "
             f"{claimed.cost_micros}",
         )
     if derived.bound_micros != claimed.bound_micros:
-        raise _failed(
+        raise failed(
             problem,
             f"the multipliers prove a bound of {derived.bound_micros} micro-units, not the claimed "
             f"{claimed.bound_micros}",
         )
     if derived.bound_micros > derived.cost_micros:
-        raise _failed(
+        raise failed(
             problem,
             f"the bound {derived.bound_micros} is above the cost {derived.cost_micros} micro-units",
         )
 
 
-def _check_multipliers(
-    problem: Problem,
-    scale_bits: int,
-    pool_multipliers: Sequence[int],
-    plan_multipliers: Sequence[int],
-    change_multiplier: int,
-) -> None:
-    n_pools, n_plans = len(problem.pool_block_bytes), len(problem.tariff.codes)
-    if (len(pool_multipliers), len(plan_multipliers)) != (n_pools, n_plans):
-        raise _failed(
-            problem,
-            f"the certificate has {len(pool_multipliers)} pool and {len(plan_multipliers)} plan "
-            f"multipliers, the unit {n_pools} pools and {n_plans} plans",
-        )
-    if not 0 <= scale_bits <= MAX_SCALE_BITS:
-        raise _failed(problem, f"the scale is {scale_bits} bits: allowed are 0 to {MAX_SCALE_BITS}")
-    for s, multiplier in enumerate(pool_multipliers):
-        _check_box(problem, s, multiplier, scale_bits)
-    for p, multiplier in enumerate(plan_multipliers):
-        if abs(multiplier) >= MULTIPLIER_LIMIT:
-            code = problem.tariff.codes[p]
-            raise _failed(
-                problem, f"the multiplier of rate plan {code!r} is {multiplier}, out of range"
-            )
-    most = 0 if problem.max_changes is None else MULTIPLIER_LIMIT - 1
-    if not 0 <= change_multiplier <= most:
-        raise _failed(
-            problem,
-            f"the multiplier of the limit of changes is {change_multiplier}: allowed are 0 to {most}",
-        )
-
-
-def _check_box(problem: Problem, s: int, multiplier: int, scale_bits: int) -> None:
-    """Refuse a pool's multiplier outside its box, where it would prove nothing."""
-    rates = problem.pool_tier_rate_micros[s].tolist()
-    if any(later < earlier for earlier, later in pairwise(rates)):
-        raise _failed(
-            problem, f"the prices of pool {s}, {rates}, fall: that has no bound of this form"
-        )
-    rate = 0 if problem.charge_type is ChargeType.RATE else rates[-1]
-    scaled = multiplier * int(problem.pool_block_bytes[s])
-    if not 0 <= multiplier < MULTIPLIER_LIMIT or scaled > rate << scale_bits:
-        raise _failed(
-            problem,
-            f"the multiplier of pool {s} is {multiplier}, outside its box: times the block it is "
-            f"{scaled}, allowed are 0 to {rate << scale_bits}",
-        )
-
-
 def _check_plan_numbers(problem: Problem, assignment: Int32Array) -> None:
     if assignment.shape != (problem.n_sims,):
-        raise _failed(
+        raise failed(
             problem,
             f"the assignment has the shape {assignment.shape}, it has {problem.n_sims} SIMs",
         )
     n_plans = len(problem.tariff.codes)
     if assignment.size and not 0 <= assignment.min() <= assignment.max() < n_plans:
-        raise _failed(problem, f"the assignment holds plan numbers outside 0 to {n_plans - 1}")
+        raise failed(problem, f"the assignment holds plan numbers outside 0 to {n_plans - 1}")
 
 
 def _pass(
@@ -309,9 +251,9 @@ def _pass(
     )
     if ineligible >= 0:
         code = tariff.codes[assignment[ineligible]]
-        raise _failed(problem, f"the SIM of row {ineligible + 1} may not have rate plan {code!r}")
+        raise failed(problem, f"the SIM of row {ineligible + 1} may not have rate plan {code!r}")
     if too_little >= 0:
-        raise _failed(
+        raise failed(
             problem,
             f"the change of the SIM of row {too_little + 1} saves less than the least saving per "
             f"change, {problem.min_saving_per_change_micros} micro-units",
@@ -326,38 +268,13 @@ def _check_limits(problem: Problem, sims_per_plan: Sequence[int], changes: int) 
     for p, count in enumerate(sims_per_plan):
         least, most = int(problem.min_sims[p]), int(problem.max_sims[p])
         if not least <= count <= most:
-            raise _failed(
+            raise failed(
                 problem,
                 f"rate plan {problem.tariff.codes[p]!r} has {count} SIMs: allowed are {least} to "
                 f"{most}",
             )
     if problem.max_changes is not None and changes > problem.max_changes:
-        raise _failed(problem, f"{changes} SIMs change: allowed are {problem.max_changes}")
-
-
-def _tiers(problem: Problem, s: int) -> list[tuple[int, int]]:
-    """First block and price of each tier that the pool has."""
-    first, rate = problem.pool_tier_from_block[s], problem.pool_tier_rate_micros[s]
-    return [(f, r) for f, r in zip(first.tolist(), rate.tolist(), strict=True) if f < _NEVER]
-
-
-def _pool_micros(problem: Problem, s: int, over_bytes: int) -> int:
-    """Price of a pool's started blocks, each at its tier's price (B4, B8)."""
-    blocks = -(-max(over_bytes, 0) // int(problem.pool_block_bytes[s]))
-    charge, end = 0, blocks
-    for first, rate in reversed(_tiers(problem, s)):
-        charge += max(end - first, 0) * rate
-        end = min(end, first)
-    return charge
-
-
-def _conjugate(problem: Problem, s: int, multiplier: int, scale_bits: int) -> int:
-    """Scaled conjugate of a pool's charge without rounding up, for a multiplier in its box."""
-    per_block = multiplier * int(problem.pool_block_bytes[s])
-    return sum(
-        max(0, per_block - (rate << scale_bits)) * (until - first)
-        for (first, rate), (until, _) in pairwise(_tiers(problem, s))
-    )
+        raise failed(problem, f"{changes} SIMs change: allowed are {problem.max_changes}")
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -365,7 +282,3 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = np.ascontiguousarray(array).view()
     view.setflags(write=False)
     return view
-
-
-def _failed(problem: Problem, what: str) -> CheckFailedError:
-    return CheckFailedError(f"solve unit {problem.unit_id} fails its check: {what}")

@@ -27,21 +27,34 @@ def group_rows(problem: Problem) -> list[Int64Array]:
 
 
 def free_sims(problem: Problem) -> npt.NDArray[np.bool_]:
-    """Whether each SIM may change its plan, i.e. is in a group that is not fixed (V3)."""
-    return ~np.array([group.is_fixed for group in problem.groups], dtype=bool)[problem.group]
+    """Whether each SIM may change its plan: it is not locked (O8), nor its group fixed (V3)."""
+    is_fixed = np.array([group.is_fixed for group in problem.groups], dtype=bool)[problem.group]
+    return ~(is_fixed | problem.is_locked)
+
+
+def free_rows(problem: Problem) -> list[Int64Array]:
+    """SIMs of each group that may change their plan, ascending; none of a fixed group."""
+    if not problem.is_locked.any():
+        rows_of_group = zip(problem.groups, group_rows(problem), strict=True)
+        return [rows[:0] if group.is_fixed else rows for group, rows in rows_of_group]
+    is_free = free_sims(problem)
+    return [rows[is_free[rows]] for rows in group_rows(problem)]
 
 
 def is_separable(problem: Problem) -> bool:
     """Whether :func:`cheapest_per_sim` is an optimum of the unit.
 
     True where no SIM that has a choice can be in a pool, where pools cost nothing, and with at most
-    one SIM. SIMs without a choice are constant, and so is what their pools cost.
+    one SIM. SIMs without a choice are constant, and so is what their pools cost. False under limits
+    that count over SIMs (O8).
     """
+    if problem.has_limits:
+        return False
     if problem.n_sims <= 1 or problem.charge_type is ChargeType.RATE:
         return True
-    for g, (group, rows) in enumerate(zip(problem.groups, group_rows(problem), strict=True)):
+    for g, (group, rows) in enumerate(zip(problem.groups, free_rows(problem), strict=True)):
         plans = sorted({*group.eligible, *np.unique(problem.current[rows]).tolist()})
-        if group.is_fixed or not len(rows) or len(plans) == 1:
+        if not len(rows) or len(plans) == 1:
             continue
         if (problem.pool_of[plans, g] != INDIVIDUAL).any():
             return False
@@ -78,6 +91,8 @@ def cheapest_listed(
 def cheapest_per_sim(problem: Problem) -> tuple[Int32Array, Int32Array | None]:
     """Give each SIM its cheapest plan, of its group's list or its own; ties keep its own plan.
 
+    A SIM that would save less than ``min_saving_per_change_micros`` keeps its plan as well (O8).
+
     Returns
     -------
     tuple
@@ -87,14 +102,15 @@ def cheapest_per_sim(problem: Problem) -> tuple[Int32Array, Int32Array | None]:
     """
     assignment, listed = problem.current.copy(), problem.current.copy()
     is_listed = True
-    for group, rows in zip(problem.groups, group_rows(problem), strict=True):
-        if group.is_fixed or not len(rows):
+    least_saving = max(1, problem.min_saving_per_change_micros)
+    for group, rows in zip(problem.groups, free_rows(problem), strict=True):
+        if not len(rows):
             continue
         if not group.eligible:
             is_listed = False
             continue
         listed[rows], costs = cheapest_listed(problem, rows, group.eligible)
-        cheaper = rows[costs < _current_costs(problem, rows)]
+        cheaper = rows[costs <= _current_costs(problem, rows) - least_saving]
         assignment[cheaper] = listed[cheaper]
     return assignment, listed if is_listed else None
 

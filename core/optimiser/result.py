@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from core.domain import SolveStatus, Strategy
 from core.optimiser.certificate import Certificate
-from core.problem import Int32Array, Int64Array
+from core.problem import BoolArray, Int32Array, Int64Array
+
+NOT_WALKED = (1 << 63) - 1
+"""Cost of a walk that was not made, since its sequence was pruned (O5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +23,11 @@ class SolveParams:
     strategies
         Walks to run, a subset of :data:`core.domain.WALK_STRATEGIES`; None means all four.
     first_instance_limit
-        Sequences walked per group, from the front of ``Group.sequences``, at least 1 (O5).
+        Sequences per group that are always walked, from the front of ``Group.sequences``, at least 1
+        (O5).
+    sequence_batch_size
+        Later sequences that are bounded, and walked or pruned, at a time, at least 1 (O5). The
+        result does not depend on it.
     skip_lower_cost_check
         Accept the best changed assignment even if it saves nothing (O7).
     seed
@@ -27,12 +36,16 @@ class SolveParams:
 
     strategies: tuple[Strategy, ...] | None = None
     first_instance_limit: int = 64
+    sequence_batch_size: int = 256
     skip_lower_cost_check: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.first_instance_limit < 1:
             msg = "first_instance_limit is at least 1"
+            raise ValueError(msg)
+        if self.sequence_batch_size < 1:
+            msg = "sequence_batch_size is at least 1"
             raise ValueError(msg)
 
 
@@ -45,10 +58,12 @@ class GroupWalks:
     strategies
         Columns of ``cost_micros``.
     cost_micros
-        Shape ``(n_sequences, n_strategies)``.
+        Shape ``(n_sequences, n_strategies)``; ``NOT_WALKED`` for the sequences that were pruned.
     best_sequence, best_strategy
         Index of the group's cheapest walk, ties by fewer changes, then strategy, then sequence;
         -1 where the group has no walk.
+    first_sequence, first_strategy
+        The same among the sequences that are always walked (O5).
     """
 
     group_id: str
@@ -56,6 +71,13 @@ class GroupWalks:
     cost_micros: Int64Array
     best_sequence: int
     best_strategy: int
+    first_sequence: int
+    first_strategy: int
+
+    @property
+    def is_pruned(self) -> BoolArray:
+        """Whether each sequence was left out, since none of its walks can be the cheapest."""
+        return np.asarray((self.cost_micros == NOT_WALKED).any(axis=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,8 +100,12 @@ class Result:
         The winning candidate; for the legacy candidate the strategy of its largest group.
     group_strategy
         Winning strategy per group, in the order of ``Problem.groups``.
+    group_sequence
+        Where a walk won: its sequence per group, an index into ``Group.sequences``, -1 for a group
+        without one. Empty where no walk won.
     legacy_best_cost_micros
-        Cost of the legacy candidate at true scope; None where no walk is feasible.
+        Cost of the legacy candidate at true scope, over the sequences that are always walked; None
+        where no walk is feasible.
     walks
         Per group that was walked, what each candidate would cost.
     certificate
@@ -96,6 +122,7 @@ class Result:
     group_strategy: tuple[Strategy, ...]
     legacy_best_cost_micros: int | None
     walks: tuple[GroupWalks, ...] = field(default=())
+    group_sequence: tuple[int, ...] = ()
     certificate: Certificate | None = None
 
     @property

@@ -47,12 +47,13 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     else:
         legacy = candidates.legacy(problem, params)
         # A certified candidate, with its lower bound, joins these.
-        found = [*_some(legacy.candidate, candidates.best_single_plan(problem)), current]
+        single = candidates.best_single_plan(problem)
+        found = [*_some(legacy.candidate, legacy.later, single), current]
     if params.skip_lower_cost_check:
         single = candidates.best_single_plan(problem, must_change=True)
         changed = [one for one in [*found, *_some(legacy.candidate, single)] if one.changes]
         found = changed or [current]
-    winner = min(found, key=Candidate.rank)
+    winner = min(candidates.feasible(problem, found) or [current], key=Candidate.rank)
     if not free_sims(problem).any():
         winner = current
     is_proven = is_exact and free_sims(problem).all() and winner.cost_micros == optimum.cost_micros
@@ -67,6 +68,7 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         group_strategy=winner.group_strategy,
         legacy_best_cost_micros=legacy.candidate.cost_micros if legacy.candidate else None,
         walks=legacy.walks,
+        group_sequence=winner.group_sequence,
     )
 
 

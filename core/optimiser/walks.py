@@ -13,6 +13,10 @@ What O4 leaves open is read as follows.
   by the sequence's order; a communication plan takes the one that is cheapest for all its SIMs.
 * Pools are private to the group, as in the legacy system, whatever their true scope.
 
+The first sequences are always walked. A later one is pruned if not one of its walks can cost as
+little as the cheapest of those (O5); that figure stays as it is, so that neither the cheapest walk
+nor the set of pruned sequences depends on how later sequences are split into batches.
+
 The method that this stands for is known from descriptions only; this is a generous reconstruction.
 """
 
@@ -29,7 +33,8 @@ from core.domain import MAX_USAGE_BYTES, WALK_STRATEGIES, Strategy
 from core.errors import DataError
 from core.optimiser.kernels import MAX_SIMS, walk
 from core.optimiser.lines import WalkLines, comm_plan_lines, sim_lines
-from core.optimiser.result import GroupWalks, SolveParams
+from core.optimiser.result import NOT_WALKED, GroupWalks, SolveParams
+from core.optimiser.sequence_bounds import sequence_bounds
 from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
 from core.sequences import max_average_usage
 
@@ -55,10 +60,13 @@ class Walked:
     best
         Shape ``(n_sims of the group,)``: plan numbers of the cheapest walk, rows as given; None
         where the group has no sequence.
+    first
+        The same of the cheapest walk among the sequences that are always walked.
     """
 
     walks: GroupWalks
     best: Int32Array | None
+    first: Int32Array | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,8 +93,48 @@ class _Pools:
     tier_rate: Int64Array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Walker:
+    """What all walks of a group need."""
+
+    problem: Problem
+    g: int
+    strategies: tuple[Strategy, ...]
+    sims: WalkLines
+    by_comm_plan: WalkLines
+    pools: _Pools
+
+    def lines(self, strategy: Strategy) -> WalkLines:
+        """Lines that a strategy moves."""
+        return self.by_comm_plan if strategy in _GROUPED else self.sims
+
+    def walk(self, sequences: Sequence[tuple[int, ...]]) -> tuple[Int64Array, Int64Array]:
+        """Costs and plan changes, each of shape ``(n_sequences, n_strategies)``."""
+        costs = np.zeros((len(sequences), len(self.strategies)), dtype=np.int64)
+        changes = np.zeros_like(costs)
+        chunks = _pack(self.problem, self.g, sequences)
+        nowhere = np.empty(0, dtype=np.int64)
+        for k, strategy in enumerate(self.strategies):
+            lines = self.lines(strategy)
+            found = [_walk(lines, strategy, chunk, self.pools, nowhere) for chunk in chunks]
+            if found:
+                costs[:, k] = np.concatenate([cost for cost, _ in found])
+                changes[:, k] = np.concatenate([changed for _, changed in found])
+        return costs, changes
+
+    def plans(self, sequence: tuple[int, ...], strategy: Strategy) -> Int32Array:
+        """Plan number of each SIM of the group after one walk."""
+        lines = self.lines(strategy)
+        columns = np.empty(len(lines.n_sims), dtype=np.int64)
+        _walk(lines, strategy, _pack(self.problem, self.g, [sequence])[0], self.pools, columns)
+        eligible = np.array(self.problem.groups[self.g].eligible, dtype=np.int32)
+        plans = np.empty(len(lines.sim_line), dtype=np.int32)
+        plans[lines.sim_position] = eligible[columns[lines.sim_line]]
+        return plans
+
+
 def walk_group(problem: Problem, g: int, rows: Int64Array, params: SolveParams) -> Walked:
-    """Walk the first sequences of a group with every strategy, and keep the cheapest (O4, O5).
+    """Walk the sequences of a group with every strategy, and keep the cheapest (O4, O5).
 
     Parameters
     ----------
@@ -107,46 +155,69 @@ def walk_group(problem: Problem, g: int, rows: Int64Array, params: SolveParams) 
     """
     group = problem.groups[g]
     strategies = WALK_STRATEGIES if params.strategies is None else params.strategies
-    sequences = group.sequences[: params.first_instance_limit]
     if len(rows) > MAX_SIMS:
         msg = f"group {group.group_id} has {len(rows)} SIMs: at most {MAX_SIMS} can be walked"
         raise DataError(msg)
-    costs = np.zeros((len(sequences), len(strategies)), dtype=np.int64)
-    changes = np.zeros_like(costs)
-    if not costs.size:
-        return Walked(walks=_group_walks(group.group_id, strategies, costs), best=None)
+    if not group.sequences or not strategies:
+        nothing = np.zeros((len(group.sequences), len(strategies)), dtype=np.int64)
+        walks = _group_walks(group.group_id, strategies, nothing, (-1, -1), (-1, -1))
+        return Walked(walks=walks, best=None, first=None)
     sims = sim_lines(problem, g, rows)
-    by_comm_plan = comm_plan_lines(problem, rows, sims)
-    pools = _private_pools(problem, g)
-    chunks = _pack(problem, g, sequences)
-    for k, strategy in enumerate(strategies):
-        lines = by_comm_plan if strategy in _GROUPED else sims
-        nowhere = np.empty(0, dtype=np.int64)
-        found = [_walk(lines, strategy, chunk, pools, nowhere) for chunk in chunks]
-        costs[:, k] = np.concatenate([cost for cost, _ in found])
-        changes[:, k] = np.concatenate([changed for _, changed in found])
-    best, k = _cheapest(costs, changes, strategies)
-    lines = by_comm_plan if strategies[k] in _GROUPED else sims
-    columns = np.empty(len(lines.n_sims), dtype=np.int64)
-    _walk(lines, strategies[k], _pack(problem, g, [sequences[best]])[0], pools, columns)
-    plans = np.empty(len(rows), dtype=np.int32)
-    plans[lines.sim_position] = np.array(group.eligible, dtype=np.int32)[columns[lines.sim_line]]
-    return Walked(walks=_group_walks(group.group_id, strategies, costs, best, k), best=plans)
+    walker = _Walker(
+        problem=problem,
+        g=g,
+        strategies=strategies,
+        sims=sims,
+        by_comm_plan=comm_plan_lines(problem, rows, sims),
+        pools=_private_pools(problem, g),
+    )
+    costs, changes = _walk_or_prune(walker, params)
+    best = _cheapest(costs, changes, strategies)
+    limit = params.first_instance_limit
+    first = _cheapest(costs[:limit], changes[:limit], strategies)
+    plans = walker.plans(group.sequences[best[0]], strategies[best[1]])
+    return Walked(
+        walks=_group_walks(group.group_id, strategies, costs, best, first),
+        best=plans,
+        first=plans
+        if first == best
+        else walker.plans(group.sequences[first[0]], strategies[first[1]]),
+    )
+
+
+def _walk_or_prune(walker: _Walker, params: SolveParams) -> tuple[Int64Array, Int64Array]:
+    """Walk the first sequences, and of the later ones those that may be as cheap (O5)."""
+    sequences = walker.problem.groups[walker.g].sequences
+    costs = np.full((len(sequences), len(walker.strategies)), NOT_WALKED, dtype=np.int64)
+    changes = np.zeros_like(costs)
+    limit = params.first_instance_limit
+    costs[:limit], changes[:limit] = walker.walk(sequences[:limit])
+    if len(sequences) <= limit:
+        return costs, changes
+    figure = costs[:limit].min()
+    bounds = sequence_bounds(walker.problem, walker.g, walker.sims)
+    for start in range(limit, len(sequences), params.sequence_batch_size):
+        batch = sequences[start : start + params.sequence_batch_size]
+        kept = start + np.flatnonzero(bounds.of(batch) <= figure)
+        costs[kept], changes[kept] = walker.walk([sequences[s] for s in kept])
+    return costs, changes
 
 
 def _group_walks(
     group_id: str,
     strategies: tuple[Strategy, ...],
     costs: Int64Array,
-    best_sequence: int = -1,
-    best_strategy: int = -1,
+    best: tuple[int, int],
+    first: tuple[int, int],
 ) -> GroupWalks:
     return GroupWalks(
         group_id=group_id,
         strategies=strategies,
         cost_micros=costs,
-        best_sequence=best_sequence,
-        best_strategy=best_strategy,
+        best_sequence=best[0],
+        best_strategy=best[1],
+        first_sequence=first[0],
+        first_strategy=first[1],
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from core.domain import ChargeType, PoolScope, UsageBasis
-from core.files.rejects import REASON_SENTENCES
-from core.grouping import (
+from core.eligibility import (
     REASON_NO_COMMUNICATION_PLAN,
     REASON_NO_PLAN_LIST,
     REASON_NO_RATE_PLAN,
     REASON_NOT_BILLABLE,
     REASON_UNKNOWN_RATE_PLAN,
 )
+from core.files.rejects import REASON_SENTENCES
 from core.outcome import Outcome
 from core.reports.meta import ReportMeta
 from core.reports.summary import SKIPPED

@@ -33,6 +33,7 @@ class ResultPaths:
     assignments: Path
     rejects: Path
     workbook: Path
+    certificate: Path
     summary: Path
 
 
@@ -42,6 +43,7 @@ def result_paths(out_dir: Path) -> ResultPaths:
         assignments=out_dir / "assignments.parquet",
         rejects=out_dir / "rejects.csv",
         workbook=out_dir / "report.xlsx",
+        certificate=out_dir / "certificate.json",
         summary=out_dir / "summary.json",
     )
 
@@ -72,10 +74,12 @@ def check_out_dir(out_dir: Path, inputs: Iterable[Path] = ()) -> None:
 def write_results(
     outcome: Outcome, rejects: pl.DataFrame, out_dir: Path, *, meta: ReportMeta
 ) -> ResultPaths:
-    """Write ``assignments.parquet``, ``rejects.csv``, ``report.xlsx`` and ``summary.json``.
+    """Write the files of :class:`ResultPaths`.
 
     Parameters
     ----------
+    outcome
+        Without a grouping there is no ``certificate.json``.
     rejects
         Columns of :data:`core.files.rejects.REJECT_SCHEMA`; the file is written even if empty.
     out_dir
@@ -151,6 +155,10 @@ def _write_and_rename(
         unfinished.assignments.replace(final.assignments)
         unfinished.rejects.replace(final.rejects)
         unfinished.workbook.replace(final.workbook)
+        if unfinished.certificate.exists():
+            unfinished.certificate.replace(final.certificate)
+        else:
+            final.certificate.unlink(missing_ok=True)
         unfinished.summary.replace(final.summary)
     return final
 
@@ -158,6 +166,7 @@ def _write_and_rename(
 def _write_all(
     outcome: Outcome, rejects: pl.DataFrame, paths: ResultPaths, meta: ReportMeta
 ) -> None:
+    from core.reports.certificate_file import write_certificates
     from core.reports.summary import summary
     from core.reports.workbook import write_workbook
 
@@ -165,5 +174,7 @@ def _write_all(
     assignments.write_parquet(paths.assignments)
     rejects.write_csv(paths.rejects, quote_style="non_numeric")
     write_workbook(paths.workbook, outcome, rejects, meta)
+    if outcome.grouping is not None:
+        write_certificates(paths.certificate, outcome, outcome.grouping)
     text = json.dumps(summary(outcome, rejects, meta), indent=2, ensure_ascii=False)
     paths.summary.write_text(text + "\n", encoding="utf-8")

@@ -19,6 +19,12 @@ from core.errors import InputError, NotAvailableError
 MAX_ID = (1 << 63) - 1
 """Largest id of a row."""
 
+MAX_GIVEN_SEQUENCES = 1024
+"""Most sequences that a run may bring."""
+
+MAX_SEQUENCE_PLANS = 64
+"""Most plans of one of them."""
+
 _Enum = TypeVar("_Enum", bound=StrEnum)
 
 
@@ -42,6 +48,8 @@ class RunRequest:
         True reads the whole account again, False only what changed; None leaves it to C6.
     usage_basis
         Usage that plans are chosen by. Always ``actual`` until projection exists.
+    rate_plan_sequences
+        Sequences of plan codes that replace generated ones where they fit (O5); None: all generated.
     apply_changes
         Whether changes go to the carrier. Always False until applying exists.
     additional_data
@@ -58,6 +66,7 @@ class RunRequest:
     usage_basis: UsageBasis = UsageBasis.ACTUAL
     charge_type: ChargeType = ChargeType.RATE_AND_OVERAGE
     skip_lower_cost_check: bool = False
+    rate_plan_sequences: tuple[tuple[str, ...], ...] | None = None
     apply_changes: bool = False
     dry_run: bool = False
     additional_data: dict[str, object] = field(default_factory=dict)
@@ -69,6 +78,8 @@ class RunRequest:
     def as_json(self) -> dict[str, object]:
         """Express the request as a JSON object, for the session row and the audit trail."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.rate_plan_sequences is not None:
+            values["rate_plan_sequences"] = [list(codes) for codes in self.rate_plan_sequences]
         return {k: str(v) if isinstance(v, StrEnum) else v for k, v in values.items()}
 
 
@@ -114,6 +125,9 @@ def parse_parameters(
         else _one_of("usage_basis", usage_basis, UsageBasis),
         charge_type=_one_of("charge_type", charge_type, ChargeType),
         skip_lower_cost_check=_flag("skip_lower_cost_check", skip_lower_cost_check),
+        rate_plan_sequences=None
+        if rate_plan_sequences is None
+        else _sequences("rate_plan_sequences", rate_plan_sequences),
         apply_changes=apply_changes is not None and _flag("apply_changes", apply_changes),
         dry_run=_flag("dry_run", dry_run),
         additional_data=_json_object("additional_data", additional_data),
@@ -122,7 +136,6 @@ def parse_parameters(
     _refuse_unbuilt(request)
     for name, value in (
         ("customer_id", customer_id),
-        ("rate_plan_sequences", rate_plan_sequences),
         ("override", override),
     ):
         if value is not None:
@@ -210,6 +223,41 @@ def _one_of(name: str, value: object, allowed: type[_Enum]) -> _Enum:
             return member
     listed = ", ".join(repr(member.value) for member in allowed)
     raise InputError(f"{name} is {_shown(value)}; it must be one of {listed}")
+
+
+def _sequences(name: str, value: object) -> tuple[tuple[str, ...], ...]:
+    """Check a list of lists of plan codes; which plans there are is known only later."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise InputError(f"{name} is {_shown(value)}; it must be a list of lists of plan codes")
+    if not 1 <= len(value) <= MAX_GIVEN_SEQUENCES:
+        raise InputError(
+            f"{name} has {len(value)} sequences; 1 to {MAX_GIVEN_SEQUENCES} are allowed, and without "
+            "the parameter they are generated"
+        )
+    first_place: dict[tuple[str, ...], int] = {}
+    for place, codes in enumerate(value, start=1):
+        sequence = _sequence(f"{name}: sequence {place}", codes)
+        if sequence in first_place:
+            raise InputError(
+                f"{name}: sequence {place} is the same as sequence {first_place[sequence]}; keep one"
+            )
+        first_place[sequence] = place
+    return tuple(first_place)
+
+
+def _sequence(what: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        raise InputError(f"{what} is {_shown(value)}; it must be a list of plan codes")
+    if not 1 <= len(value) <= MAX_SEQUENCE_PLANS:
+        raise InputError(f"{what} has {len(value)} plans; 1 to {MAX_SEQUENCE_PLANS} are allowed")
+    seen: list[str] = []
+    for code in value:
+        if not isinstance(code, str) or not code:
+            raise InputError(f"{what} names {_shown(code)}; a plan code is a text and not empty")
+        if code in seen:
+            raise InputError(f"{what} names the plan {_shown(code)} twice; a sequence has it once")
+        seen.append(code)
+    return tuple(seen)
 
 
 def _json_object(name: str, value: object) -> dict[str, object]:

@@ -37,7 +37,7 @@ LOG = logging.getLogger(__name__)
 
 RESULT_PARAMETERS = (
     "kind", "usage_basis", "charge_type", "skip_lower_cost_check", "dry_run", "has_synced",
-    "full_sync",
+    "full_sync", "rate_plan_sequences",
 )  # fmt: skip
 """Parameters that decide what the result is. A run never continues a session in which they differ:
 what the session has computed so far would be mixed with something else."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from core.errors import DataError
 from core.files.rejects import REJECT_SCHEMA
 from core.outcome import Outcome
 from core.reports.meta import ReportMeta
 from core.reports.results import write_results
 from core.reports.summary import gap_percent, savings_percent
+from core.stages.grouping import load_grouping
 from core.stages.session import SessionContext
 from core.storage.devices import SqlDeviceStore, load_rejects
 from core.storage.instances import end_instances
@@ -23,6 +26,8 @@ from core.storage.outcomes import load_outcome
 from core.storage.results import publish
 from core.storage.snapshot import load_snapshot
 from core.units import micros_to_text
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +54,15 @@ def finalise_session(
     context: SessionContext,
     *,
     report_dir: Path,
+    max_rate_plans: int,
     now: datetime,
 ) -> FinalSummary:
     """Publish the winners, remove what lost, and write the reports; doing it again changes nothing.
+
+    Parameters
+    ----------
+    max_rate_plans
+        As the session was grouped with (V3).
 
     Raises
     ------
@@ -63,6 +74,7 @@ def finalise_session(
     outcome = load_outcome(engine, context.instance_id)
     publish(engine, context.instance_id, outcome, now=now, fence=context.fence)
     skipped = [group.group_id for group in outcome.groups if group.status == "skipped"]
+    outcome = _with_grouping(engine, context, outcome, max_rate_plans)
     _write_reports(engine, context, outcome, report_dir, now)
     return FinalSummary(
         totals=_totals(outcome, report_dir),
@@ -96,6 +108,18 @@ def _write_reports(
         listed=listed.select("iccid", "reason"),
     )
     write_results(outcome, _rejects(engine, context), folder, meta=meta)
+
+
+def _with_grouping(
+    engine: sa.Engine, context: SessionContext, outcome: Outcome, max_rate_plans: int
+) -> Outcome:
+    """Add what ``certificate.json`` needs; a session that is done does not fail for its plans' sake."""
+    try:
+        grouping = load_grouping(engine, context, max_rate_plans=max_rate_plans)
+    except DataError as error:
+        LOG.warning("certificate.json is left out: %s", error)
+        return outcome
+    return replace(outcome, grouping=grouping)
 
 
 def _rejects(engine: sa.Engine, context: SessionContext) -> pl.DataFrame:

@@ -13,16 +13,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from core.domain import BillingPolicy, CommunicationPlan, RatePlan
+from core.eligibility import groupable, invalid_rate_plans, pricing_problem, split_eligible
 from core.errors import DataError, InvalidRatePlansError
 from core.fleet import FLEET_SCHEMA
-from core.grouping import (
-    Grouping,
-    group_fleet,
-    groupable,
-    invalid_rate_plans,
-    pricing_problem,
-    split_eligible,
-)
+from core.grouping import Grouping, group_fleet
 from core.stages.accuracy import check_accuracy
 from core.stages.session import SessionContext
 from core.storage.catalogue import load_communication_plans, load_rate_plans

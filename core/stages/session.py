@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from core.domain import BillingPolicy, Portal
+from core.domain import BillingPolicy, Portal, walk_strategies
 from core.errors import FencedOffError, SessionCancelledError, SessionError
 from core.optimiser.result import SolveParams
 from core.sessions.parameters import RunRequest, restore_request
@@ -81,10 +81,12 @@ class SessionContext:
                 "what it still wanted to write was not written"
             )
 
-    def solve_params(self, first_instance_limit: int) -> SolveParams:
+    def solve_params(self, *, first_instance_limit: int, sequence_batch_size: int) -> SolveParams:
         """Knobs of the optimiser for this request."""
         return SolveParams(
+            strategies=walk_strategies(self.portal),
             first_instance_limit=first_instance_limit,
+            sequence_batch_size=sequence_batch_size,
             skip_lower_cost_check=self.request.skip_lower_cost_check,
         )
 

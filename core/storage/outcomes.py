@@ -24,6 +24,7 @@ from core.outcome import (
     gather,
 )
 from core.storage.bulk import in_lists, read_frame
+from core.storage.certificates import from_json
 from core.storage.engine import reading
 from core.storage.instances import Instance, load_instance
 from core.storage.schema import (
@@ -151,7 +152,8 @@ def _read_snapshot(connection: sa.Connection, instance: Instance) -> pl.DataFram
         )
         .order_by(sim.ICCID)
     )
-    return read_frame(connection, statement, schema)
+    # No SIM of the database is locked.
+    return read_frame(connection, statement, schema).with_columns(locked=pl.lit(value=False))
 
 
 def _read_device_results(connection: sa.Connection, instance_id: int) -> pl.DataFrame:
@@ -270,6 +272,7 @@ def _read_units(
             optimized=_cost(row, "Optimized"),
             lower_bound_micros=row["LowerBoundMicros"],
             legacy_best_cost_micros=row["LegacyBestCostMicros"],
+            certificate=from_json(row["Certificate"]),
         )
         for row in in_order
     )

@@ -35,19 +35,25 @@ def store_walk_costs(
     batch_id: str | None,
     now: datetime,
 ) -> None:
-    """Write the cheapest walk of each sequence into its queue."""
+    """Write the cheapest walk of each sequence into its queue.
+
+    The queue of a pruned sequence (O5) gets neither cost nor strategy: it ends as ``CANCELLED``.
+    """
     number = {group.code: group.id for group in groups}
     costs = [
         {
             "group_id": number[walks.group_id],
             "sequence": sequence,
-            "cost": int(walks.cost_micros[sequence, best]),
-            "strategy": walks.strategies[best].value,
+            "cost": None if is_pruned else int(walks.cost_micros[sequence, best]),
+            "strategy": None if is_pruned else walks.strategies[best].value,
+            "status": int(RunStatus.CANCELLED if is_pruned else RunStatus.COMPLETE_WITH_SUCCESS),
         }
         for result in results
         for walks in result.walks
         if walks.strategies
-        for sequence, best in enumerate(walks.cost_micros.argmin(axis=1))
+        for sequence, (best, is_pruned) in enumerate(
+            zip(walks.cost_micros.argmin(axis=1), walks.is_pruned, strict=True)
+        )
     ]
     if not costs:
         return
@@ -59,7 +65,7 @@ def store_walk_costs(
         .values(
             TotalCostMicros=sa.bindparam("cost"),
             Strategy=sa.bindparam("strategy"),
-            RunStatusId=int(RunStatus.COMPLETE_WITH_SUCCESS),
+            RunStatusId=sa.bindparam("status"),
             RunEndTime=now,
             BatchId=batch_id,
         ),

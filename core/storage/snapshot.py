@@ -156,7 +156,9 @@ def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl
         everything = read_frame(connection, statement, schema)
     everything = everything.with_columns(jurisdiction=pl.lit(None, dtype=pl.String))
     is_in_fleet = pl.col("reason").is_null() | (pl.col("reason") == REASON_UNPRICED)
-    fleet = everything.filter(is_in_fleet).select(list(GROUPED_FLEET_SCHEMA))
+    # No SIM of the database is locked.
+    fleet = everything.filter(is_in_fleet).with_columns(is_locked=pl.lit(value=False))
+    fleet = fleet.select(list(GROUPED_FLEET_SCHEMA))
     return fleet, everything.filter(~is_in_fleet).select(list(LISTED_SCHEMA))
 
 

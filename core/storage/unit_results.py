@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 from core.domain import WALK_STRATEGIES, Strategy
 from core.errors import StorageError
-from core.optimiser.result import GroupWalks, Result
+from core.optimiser.result import Result
 from core.storage.bulk import in_lists, insert_frame, slices
 from core.storage.catalogue import rate_plan_ids
+from core.storage.certificates import to_json
 from core.storage.engine import reading, writing
 from core.storage.instances import Fence, load_unpublished, run_fence
 from core.storage.result_queues import SolvedGroup, open_result_queues, store_walk_costs
@@ -131,21 +132,20 @@ def _stored_groups(
                 f"the database and {len(result.group_strategy)} in its result"
             )
             raise StorageError(msg)
-        walks = {walk.group_id: walk for walk in result.walks}
-        for row, strategy in zip(rows, result.group_strategy, strict=True):
-            found.append(_stored_group(row, strategy, walks.get(row["GroupCode"])))
+        sequences = result.group_sequence or (-1,) * len(rows)
+        for row, strategy, sequence in zip(rows, result.group_strategy, sequences, strict=True):
+            found.append(_stored_group(row, strategy, sequence))
     return found
 
 
-def _stored_group(row: sa.RowMapping, strategy: Strategy, walks: GroupWalks | None) -> SolvedGroup:
-    is_walk = strategy in WALK_STRATEGIES and walks is not None and walks.best_sequence >= 0
+def _stored_group(row: sa.RowMapping, strategy: Strategy, sequence: int) -> SolvedGroup:
     return SolvedGroup(
         id=row["Id"],
         code=row["GroupCode"],
         unit=row["UnitCode"],
         is_skipped=row["IsSkipped"],
         strategy=strategy,
-        winning_sequence=walks.best_sequence if is_walk and walks is not None else None,
+        winning_sequence=sequence if strategy in WALK_STRATEGIES and sequence >= 0 else None,
     )
 
 
@@ -273,6 +273,7 @@ def _close_units(
                 "LowerBoundMicros": result.lower_bound_micros,
                 "LegacyBestCostMicros": result.legacy_best_cost_micros,
                 "SolvedAt": now,
+                "Certificate": to_json(result.certificate),
                 **sums[result.unit_id],
             }
             for result in results

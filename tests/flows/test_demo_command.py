@@ -9,6 +9,8 @@ import openpyxl
 import polars as pl
 import pytest
 
+from core.reports.verification import verify_results
+
 pytestmark = [pytest.mark.e2e, pytest.mark.prefect]
 
 MILESTONES = [0, 20, 30, 40, 50, 90, 100]
@@ -48,6 +50,8 @@ def test_the_demo_runs_the_main_job_and_a_second_run_starts_anew(make_demo: Call
 def assert_everything_adds_up(demo) -> None:
     """SIM costs add up to groups, units and totals to the micro-unit, in every output."""
     summary = demo.summary()
+    verified = verify_results(demo.folder)
+    assert [unit.unit_id for unit in verified] == [unit["unit_id"] for unit in summary["units"]]
     rows = pl.read_parquet(demo.folder / "assignments.parquet")
     priced = rows.filter(pl.col("unit_id").is_not_null())
     assert rows.height == summary["devices"]

@@ -108,7 +108,7 @@ def run(**parameters: Any) -> Any:
         ({"kind": "mobility"}, NotAvailableError, "mobility"),
         ({"usage_basis": "projected"}, NotAvailableError, "projected"),
         ({"apply_changes": True}, NotAvailableError, "apply_changes"),
-        ({"rate_plan_sequences": [["A", "B"]]}, NotAvailableError, "rate_plan_sequences"),
+        ({"rate_plan_sequences": [["A", "A"]]}, InputError, "rate_plan_sequences"),
         ({"override": {"token_id": "t", "reason": "r"}}, NotAvailableError, "override"),
         ({"customer_id": 1}, NotAvailableError, "customer_id"),
         ({"full_sync": False}, NotAvailableError, "full_sync"),

@@ -117,7 +117,9 @@ class TestResults:
     def test_the_files_and_their_contents_agree_to_the_micro_unit(self, optimize, folder):
         assert optimize().code == 0
         names = sorted(path.name for path in (folder / "out").iterdir())
-        assert names == ["assignments.parquet", "rejects.csv", "report.xlsx", "summary.json"]
+        assert names == [
+            "assignments.parquet", "certificate.json", "rejects.csv", "report.xlsx", "summary.json",
+        ]  # fmt: skip
         summary = summary_of(folder)
         rows = pl.read_parquet(folder / "out/assignments.parquet")
         assert dict(rows.schema) == ASSIGNMENT_SCHEMA
@@ -203,7 +205,8 @@ class TestResults:
         assert optimize(charge_type="rate").code == 0
         assert summary_of(folder)["charge_type"] == "rate"
         assert sorted(path.name for path in (folder / "out").iterdir()) == [
-            "assignments.parquet", "mine.txt", "rejects.csv", "report.xlsx", "summary.json",
+            "assignments.parquet", "certificate.json", "mine.txt", "rejects.csv", "report.xlsx",
+            "summary.json",
         ]  # fmt: skip
 
     def test_one_strategy_can_be_asked_for(self, optimize, folder):
@@ -404,7 +407,14 @@ BAD_INPUTS = {
         {"t.csv": "jurisdiction,name,percent,base\nNY,Sales tax,8.25,fees\n"}, {"taxes": "t.csv"},
         ["t.csv: nothing usable", "unknown_tax_base 1", "row 2, column base: 'fees'"],
     ),
-    "constraints": ({}, {"constraints": "c.yaml"}, ["--constraints is not available"]),
+    "constraints for an unknown plan": (
+        {"c.yaml": "plans: {P-NONE: {max: 1}}"}, {"constraints": "c.yaml"},
+        ["c.yaml, line 1: plans.P-NONE", "not among the usable plans"],
+    ),
+    "constraints that cannot be kept": (
+        {"c.yaml": "plans: {P-LARGE: {min: 5}}"}, {"constraints": "c.yaml"},
+        ["'P-LARGE': min is 5, but only 4 SIMs have it or may get it"],
+    ),
     "no megabytes": ({}, {"mb_bytes": "0"}, ["--mb-bytes"]),
     "a customer column": (
         {"devices.csv": f"{HEADER},customer\nx,A,P-SMALL,1,Acme\n"}, {},
@@ -468,6 +478,30 @@ def test_an_input_is_never_replaced_by_a_result(optimize, folder):
         assert "the results would replace the input" in run.err
     assert (folder / "rejects.csv").read_text() == DEVICES
     assert not (folder / "summary.json").exists()
+
+
+def test_constraints_hold_and_are_told_in_the_report(optimize, folder):
+    (folder / "c.yaml").write_text(
+        "locked: [S03, S99]\nplans: {P-LARGE: {max: 2}}\nmin_saving: '1000'\n"
+    )
+    (folder / "devices.csv").write_text(
+        DEVICES.replace("\n", ",no\n").replace("usage_mb,no", "usage_mb,locked")
+        .replace("900.25,no", "900.25,yes")
+    )  # fmt: skip
+    run = optimize(constraints="c.yaml", out="out")
+    assert run.code == 0
+    assert "c.yaml: locked: no usable device has the ICCID 'S99'" in run.err
+    rows = pl.read_parquet(folder / "out" / "assignments.parquet")
+    assert rows.filter("locked")["iccid"].to_list() == ["S03", "S05"]
+    assert (rows["current_rate_plan"] == rows["recommended_rate_plan"]).all()
+    texts = [
+        str(cell.value)
+        for sheet in load_workbook(folder / "out" / "report.xlsx")
+        for row in sheet.iter_rows()
+        for cell in row
+    ]
+    assert any("SIMs per rate plan were limited: P-LARGE at most 2." in text for text in texts)
+    assert any("Nothing is changed: the changes found would save" in text for text in texts)
 
 
 def test_no_problem_of_the_plans_is_told_where_the_devices_are_at_fault(optimize, folder):

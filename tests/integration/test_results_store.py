@@ -16,7 +16,8 @@ from core.errors import StorageError
 from core.fleet import normalise_fleet
 from core.grouping import group_fleet, iter_problems
 from core.optimisation import fleet_sequences, solve_unit
-from core.optimiser.result import SolveParams
+from core.optimiser.check import certify
+from core.optimiser.result import NOT_WALKED, SolveParams
 from core.storage.audit import Author
 from core.storage.catalogue import load_period, load_provider
 from core.storage.catalogue_changes import add_period, add_provider
@@ -123,6 +124,19 @@ class Run:
         )
 
 
+def certified(problem, solution):
+    """The same solution with a certificate of the largest multipliers, beyond 2**53."""
+    rates, blocks = problem.pool_tier_rate_micros[:, -1].tolist(), problem.pool_block_bytes.tolist()
+    most = [
+        min(rate << 60, (1 << 62) - 1) // block for rate, block in zip(rates, blocks, strict=True)
+    ]
+    cost, none = solution.result.cost_micros, [0] * len(problem.tariff.codes)
+    certificate = certify(problem, solution.result.assignment, cost, 60, most, none, 0)
+    bound = certificate.bound_micros
+    result = replace(solution.result, certificate=certificate, lower_bound_micros=bound)
+    return replace(solution, result=result)
+
+
 @pytest.fixture(scope="module")
 def solved(tmp_path_factory):
     """A database with a provider, plans and an instance, and a fleet that has been optimised."""
@@ -164,7 +178,7 @@ def solved(tmp_path_factory):
     grouping = group_fleet(fleet(), PLANS, LISTS, provider.policy(period.cycle), max_rate_plans=4)
     sequences = fleet_sequences(grouping, 64)
     problems = list(iter_problems(grouping, sequences))
-    solutions = [solve_unit(problem, SolveParams()) for problem in problems]
+    solutions = [certified(problem, solve_unit(problem, SolveParams())) for problem in problems]
     outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
     engine.dispose()
     return path, instance_id, grouping, sequences, solutions, outcome
@@ -207,7 +221,7 @@ def rows(engine, query):
 def assert_same(outcome, expected):
     assert outcome.assignments.equals(expected.assignments)
     for field in fields(expected):
-        if field.name != "assignments":
+        if field.name not in ("assignments", "grouping"):
             assert getattr(outcome, field.name) == getattr(expected, field.name), field.name
 
 
@@ -359,8 +373,8 @@ def test_every_group_keeps_the_sequence_of_its_own_winner(stored):
     assert len(chosen) == 2
     moved = []
     for number, solution in enumerate(chosen, start=1):
-        walk = replace(solution.result.walks[0], best_sequence=number, best_strategy=0)
-        result = replace(solution.result, walks=(walk,), group_strategy=(walk.strategies[0],))
+        strategies = (solution.result.walks[0].strategies[0],)
+        result = replace(solution.result, group_strategy=strategies, group_sequence=(number,))
         moved.append(replace(solution, result=result))
     stored.save(moved)
     found = rows(
@@ -388,6 +402,32 @@ def test_walk_costs_stand_in_their_queues(stored):
             of_strategy = dict(zip(walk.strategies, walk.cost_micros[number].tolist(), strict=True))
             assert cost == min(of_strategy.values()) == of_strategy[strategy]
             assert batch == "batch-7"
+
+
+def test_a_pruned_sequence_ends_without_cost_and_strategy(stored):
+    """The other sequences of the group have both, and so has its winner."""
+    [chosen, *_] = [one for one in stored.solutions if one.result.walks]
+    walk = chosen.result.walks[0]
+    costs = walk.cost_micros.copy()
+    pruned = next(n for n in range(len(costs)) if n != chosen.result.group_sequence[0])
+    costs[pruned] = NOT_WALKED
+    walks = (replace(walk, cost_micros=costs),)
+    stored.save([replace(chosen, result=replace(chosen.result, walks=walks))])
+    found = rows(
+        stored.engine,
+        "SELECT SequenceNumber, TotalCostMicros, q.Strategy, RunStatusId, RunEndTime IS NULL "
+        "FROM OptimizationQueue q JOIN OptimizationCommGroup g ON g.Id = q.CommPlanGroupId "
+        f"WHERE GroupCode = '{walk.group_id}' AND SequenceNumber IS NOT NULL",
+    )
+    assert len(found) == len(costs)
+    done = int(RunStatus.COMPLETE_WITH_SUCCESS)
+    for number, cost, strategy, status, is_open in found:
+        assert not is_open
+        if number == pruned:
+            assert (cost, strategy, status) == (None, None, int(RunStatus.CANCELLED))
+        else:
+            assert None not in (cost, strategy)
+            assert status == done
 
 
 def test_results_are_invisible_until_they_are_published(stored):

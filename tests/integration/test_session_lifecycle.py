@@ -486,6 +486,7 @@ def test_the_same_run_in_the_same_process_continues_its_session(engine):
         {"period_id": 11},
         {"charge_type": "overage"},
         {"skip_lower_cost_check": True},
+        {"rate_plan_sequences": [["A", "B"]]},
         {"dry_run": True},
     ],
 )

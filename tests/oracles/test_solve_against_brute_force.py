@@ -216,14 +216,15 @@ def test_no_assignment_of_a_tiny_fleet_contradicts_the_optimiser(instance):
             assert result.status is SolveStatus.FEASIBLE
         if not skip or result.status is SolveStatus.OPTIMAL:
             assert result.cost_micros <= result.baseline_cost_micros
-        check_singles(result, sims, inside, current, listed, total, elsewhere, max_rate_plans)
+        is_fixed = [len(key_of[sim["communication_plan"]]) > max_rate_plans for sim in sims]
+        check_singles(result, sims, inside, current, listed, total, elsewhere, is_fixed)
         if result.legacy_best_cost_micros is not None and not skip:
             assert result.cost_micros <= result.legacy_best_cost_micros
 
 
-def check_singles(result, sims, inside, current, listed, total, elsewhere, max_rate_plans):
-    """No change of all free SIMs of the unit to one plan is cheaper."""
-    free = [k for k in inside if listed(sims[k]) != {sims[k]["rate_plan"]}]
+def check_singles(result, sims, inside, current, listed, total, elsewhere, is_fixed):
+    """No change to one plan that is listed for all SIMs outside fixed groups is cheaper."""
+    free = [k for k in inside if not is_fixed[k]]
     for code in set.intersection(*(set(listed(sims[k])) for k in free)) if free else ():
         chosen = [code if k in free else plan for k, plan in enumerate(current)]
         if chosen != current:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from hypothesis import given, settings
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from core.billing.tariff import NEVER, NO_CAP, Tariff
 from core.domain import MAX_PRICE_MICROS, MAX_USAGE_BYTES, WALK_STRATEGIES, ChargeType, Strategy
+from core.optimiser import sequence_bounds
+from core.optimiser.lines import sim_lines
 from core.optimiser.result import SolveParams
 from core.optimiser.walks import walk_group
 from core.problem import NO_LIMIT, Group, Problem
@@ -172,6 +175,52 @@ def test_the_walk_of_one_sequence_with_one_strategy_is_that_of_the_plain_loops(i
     )
     assert walked.best.tolist() == assignment
     assert walked.walks.cost_micros.tolist() == [[cost]]
+
+
+BUCKETS = st.sampled_from([1, 2, 128])
+
+
+def every_sequence(plans):
+    numbers = range(len(plans))
+    return [s for k in range(1, len(plans) + 1) for s in permutations(numbers, k)]
+
+
+@given(instances(), BUCKETS)
+@settings(max_examples=150, deadline=None)
+def test_no_assignment_to_the_plans_of_a_sequence_costs_less_than_its_bound(instance, buckets):
+    plans, pools, sims, current, sequences, charge_type = instance
+    sims, current = sims[:4], current[:4]
+    problem = make_problem(plans, pools, sims, current, sequences, charge_type)
+    with mock.patch.object(sequence_bounds, "_BUCKETS", buckets):
+        lines = sim_lines(problem, 0, np.arange(len(sims)))
+        bounds = sequence_bounds.sequence_bounds(problem, 0, lines).of(sequences)
+    for sequence, bound in zip(sequences, bounds.tolist(), strict=True):
+        assignments = product(sequence, repeat=len(sims))
+        least = min(oracle.private_cost(plans, sims, one, charge_type) for one in assignments)
+        assert bound <= least
+        if all(plans[p]["pool"] is None for p in sequence) and buckets == 128:
+            assert bound == least  # no pool, one SIM per bucket: nothing is lost
+
+
+@given(instances(), st.integers(1, 5), st.sampled_from([1, 7, 256]), BUCKETS)
+@settings(max_examples=300, deadline=None)
+def test_pruning_loses_no_walk_that_is_as_cheap_as_the_first_ones(instance, limit, size, buckets):
+    plans, pools, sims, current, _, charge_type = instance
+    sequences = every_sequence(plans)[:40]
+    problem = make_problem(plans, pools, sims, current, sequences, charge_type)
+    rows = np.arange(len(sims))
+    every = walk_group(problem, 0, rows, SolveParams(first_instance_limit=len(sequences)))
+    params = SolveParams(first_instance_limit=limit, sequence_batch_size=size)
+    with mock.patch.object(sequence_bounds, "_BUCKETS", buckets):
+        walked = walk_group(problem, 0, rows, params)
+    is_pruned = walked.walks.is_pruned
+    figure = every.walks.cost_micros[:limit].min()
+    assert not is_pruned[:limit].any()
+    assert (every.walks.cost_micros[is_pruned] > figure).all()
+    assert (walked.walks.cost_micros == every.walks.cost_micros)[~is_pruned].all()
+    assert walked.best.tolist() == every.best.tolist()
+    assert walked.walks.best_sequence == every.walks.best_sequence
+    assert walked.walks.best_strategy == every.walks.best_strategy
 
 
 NOTHING_ELSE = {"sms_included": 0, "sms_rate": 0, "minutes_included": 0, "minute_rate": 0}

@@ -15,15 +15,16 @@ import pytest
 
 from core.billing.bill import bill
 from core.billing.tariff import build_tariff
+from core.billing.taxes import tax_sims
 from core.domain import BillingCycle, BillingPolicy, ChargeType, PoolScope, ProrationBasis
 from core.errors import DataError
-from core.files.inputs import read_inputs
+from core.files.inputs import Inputs, read_inputs
 from core.files.rate_plans import read_rate_plans
 from core.grouping import group_fleet, iter_problems
 from core.units import MEBIBYTE, parse_decimal, to_bytes, to_micros
 
 PAGE = (Path(__file__).parents[2] / "docs/billing.md").read_text(encoding="utf-8")
-AMOUNTS = ("fee", "overage", "cost", "recommended_cost")
+AMOUNTS = ("fee", "overage", "cost", "recommended_cost", "tax")
 
 Rows = list[dict[str, str]]
 
@@ -92,9 +93,7 @@ def write(path: Path, rows: Rows) -> Path:
     return path
 
 
-def priced(case: Case, folder: Path, plan_column: str = "rate_plan") -> dict[str, tuple]:
-    """Fee, overage and cost of each SIM in micro-units by ICCID; None where it is unpriced."""
-    policy = policy_of(case.options)
+def read(case: Case, folder: Path, plan_column: str = "rate_plan", **files: Path) -> Inputs:
     devices = [
         {name: value for name, value in row.items() if name not in AMOUNTS}
         | {"communication_plan": "any", "rate_plan": row[plan_column]}
@@ -104,10 +103,17 @@ def priced(case: Case, folder: Path, plan_column: str = "rate_plan") -> dict[str
     inputs = read_inputs(
         write(folder / "devices.csv", devices),
         write(folder / "plans.csv", case.plans),
-        cycle=policy.cycle,
+        cycle=policy_of(case.options).cycle,
         mb_bytes=MEBIBYTE,
+        **files,
     )
     assert inputs.rejects.is_empty()
+    return inputs
+
+
+def priced(case: Case, folder: Path, plan_column: str = "rate_plan") -> dict[str, tuple]:
+    """Fee, overage and cost of each SIM in micro-units by ICCID; None where it is unpriced."""
+    inputs, policy = read(case, folder, plan_column), policy_of(case.options)
     grouping = group_fleet(
         inputs.fleet, inputs.rate_plans, inputs.communication_plans, policy, max_rate_plans=15
     )
@@ -151,6 +157,18 @@ def test_recommended_costs_of_the_page_are_what_the_product_bills(tmp_path: Path
     costs = {iccid: cost for iccid, (_, _, cost) in found.items()}
     assert {row["iccid"]: micros(row["recommended_cost"]) for row in sims} == costs
     assert micros(total["recommended_cost"]) == sum(filter(None, costs.values()))
+
+
+def test_taxes_of_the_page_are_what_the_product_takes(tmp_path: Path) -> None:
+    (case,), (taxes,) = cases("tax"), cases("percent")
+    *sims, total = case.rows
+    inputs = read(case, tmp_path, taxes=write(tmp_path / "taxes.csv", taxes.rows))
+    fees, overages, _ = (
+        np.array(column) for column in zip(*priced(case, tmp_path).values(), strict=True)
+    )
+    found = tax_sims(fees, overages, inputs.fleet["jurisdiction"], inputs.taxes or ())
+    assert [micros(row["tax"]) for row in sims] == found.sim_micros.tolist()
+    assert micros(total["tax"]) == sum(found.tax_micros)
 
 
 def test_what_each_charge_type_minimises_is_as_the_page_says(tmp_path: Path) -> None:

@@ -17,23 +17,18 @@ from core.domain import (
     BillingPolicy,
     ChargeType,
     CommunicationPlan,
+    Constraints,
     OverageTier,
+    PlanLimit,
     PoolScope,
     Portal,
     RatePlan,
 )
-from core.errors import DataError, InvalidRatePlansError
+from core.eligibility import groupable, invalid_rate_plans, split_eligible
+from core.errors import DataError, InfeasibleError, InvalidRatePlansError
 from core.fleet import FLEET_SCHEMA, normalise_fleet
-from core.grouping import (
-    build_problem,
-    group_fleet,
-    groupable,
-    invalid_rate_plans,
-    iter_problems,
-    split_eligible,
-    unit_fleets,
-)
-from core.problem import INDIVIDUAL
+from core.grouping import build_problem, group_fleet, iter_problems, unit_fleets
+from core.problem import INDIVIDUAL, NO_LIMIT
 
 SOLO = RatePlan(
     code="S",
@@ -125,7 +120,7 @@ def test_a_pooled_plan_that_only_an_individual_one_can_be_is_invalid_where_pools
 def devices(*rows):
     return pl.DataFrame(
         [
-            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, None, status)
+            (iccid, comm_plan, rate_plan, 5, True, 0, 0, None, None, False, status)
             for iccid, status, comm_plan, rate_plan in rows
         ],
         schema={**FLEET_SCHEMA, "status": pl.String},
@@ -664,3 +659,120 @@ def test_no_bill_is_above_the_bound_that_ranges_are_checked_with(
     )  # fmt: skip
     bound, _ = _dearest(grouping.tariff, use)
     assert total_cost(problem, problem.current) <= bound
+
+
+# --- O8, O11: locks and limits
+
+
+def constrained(frame, plans, communication_plans, constraints=None, **policy):
+    return group_fleet(
+        frame, plans, communication_plans, BillingPolicy(**policy),
+        max_rate_plans=3, constraints=constraints,
+    )  # fmt: skip
+
+
+def test_sims_are_locked_by_the_fleet_and_by_the_constraints():
+    frame = fleet(("x", "A"), ("x", "A"), ("x", "GONE"), is_locked=[True, False, False])
+    asked = Constraints(locked=frozenset({"2", "3", "9"}))
+    grouping = constrained(frame, [solo("A"), solo("B")], None, asked)
+    assert grouping.fleet["is_locked"].to_list() == [True] * 3
+    assert build_problem(grouping, "U0001").is_locked.tolist() == [True, True]
+    again = constrained(frame, [solo("A"), solo("B")], None)
+    assert build_problem(again, "U0001").is_locked.tolist() == [True, False]
+
+
+def test_groups_with_a_way_to_a_limited_plan_are_one_unit():
+    """x may get L, y has a SIM on it, z has it listed but is skipped, and w has it nowhere."""
+    plans = [solo(code) for code in "ABCD"] + [solo("L", max_devices=2)]
+    grouping = constrained(
+        fleet(("x", "A"), ("y", "L"), ("z", "A"), ("w", "B")),
+        plans,
+        lists(x="AL", y="B", z="ABCL", w="BC"),
+    )
+    assert [group.is_fixed for group in grouping.groups] == [True, False, False, False]
+    units = units_of(grouping)
+    assert units["x",] == units["y",]
+    assert len(set(units.values())) == 3
+    alone = constrained(
+        fleet(("x", "A"), ("y", "B")), [*plans[:-1], solo("L")], lists(x="AL", y="BL")
+    )
+    assert len(set(units_of(alone).values())) == 2
+
+
+def test_a_skipped_group_counts_where_its_sims_are_on_the_limited_plan():
+    plans = [solo(code) for code in "ABC"] + [solo("L", min_devices=1)]
+    grouping = constrained(
+        fleet(("x", "A"), ("z", "L"), ("w", "L")), plans, lists(x="AL", z="ABCL", w="A")
+    )
+    assert set(units_of(grouping).values()) == {"U0001"}
+    problem = build_problem(grouping, "U0001")
+    assert problem.min_sims.tolist() == [0, 0, 0, 1]
+    assert problem.max_sims.tolist() == [NO_LIMIT] * 4
+
+
+def test_limits_of_the_constraints_replace_those_of_the_catalogue():
+    plans = [
+        solo("A", max_devices=1),
+        solo("B", min_devices=1, max_devices=9),
+        solo("C", min_devices=0),
+    ]
+    limits = {"B": PlanLimit(max_devices=5), "C": PlanLimit(min_devices=0)}
+    asked = Constraints(plans=limits, min_saving_per_change_micros=7, min_saving_micros=8)
+    grouping = constrained(fleet(("x", "A")), plans, None, asked)
+    assert grouping.constraints.plans == {
+        "A": PlanLimit(max_devices=1),
+        "B": PlanLimit(max_devices=5),
+    }
+    problem = build_problem(grouping, "U0001")
+    assert problem.min_sims.tolist() == [0, 0, 0]
+    assert problem.max_sims.tolist() == [1, 5, NO_LIMIT]
+    assert problem.min_saving_per_change_micros == 7
+    assert problem.max_changes is None
+
+
+def test_a_limit_of_changes_joins_all_groups():
+    frame = fleet(("x", "A"), ("y", "B"), ("z", "A"))
+    plan_lists = lists(x="A", y="B", z="AB")
+    asked = Constraints(max_changes=0)
+    grouping = constrained(frame, [solo("A"), solo("B")], plan_lists, asked)
+    assert grouping.unit_ids == ("U0001",)
+    assert build_problem(grouping, "U0001").max_changes == 0
+    assert len(constrained(frame, [solo("A"), solo("B")], plan_lists).unit_ids) == 3
+
+
+def test_another_units_plan_is_not_limited_in_this_one():
+    plans = [solo("A"), solo("B", min_devices=1)]
+    grouping = constrained(fleet(("x", "A"), ("y", "B")), plans, lists(x="A", y="B"))
+    first, second = iter_problems(grouping)
+    assert [first.min_sims.tolist(), second.min_sims.tolist()] == [[0, 0], [0, 1]]
+
+
+def test_limits_join_groups_without_joining_their_pools():
+    """Two groups of one plan: under the scope of groups each has 100 bytes and 5 of overage."""
+    frame = fleet(("x", "P"), ("y", "P"), usage=[140, 60])
+    plan_lists = lists(x="P", y="PQ")
+    scope = {"pool_scope": PoolScope.COMM_GROUP}
+    joined = constrained(
+        frame, [pooled("P"), pooled("Q")], plan_lists, Constraints(max_changes=1), **scope
+    )
+    problem = build_problem(joined, "U0001")
+    assert problem.pool_of.tolist() == [[0, 2], [1, 3]]
+    assert len(problem.pool_block_bytes) == len(problem.pool_tier_from_block) == 4
+    apart = constrained(frame, [pooled("P"), pooled("Q")], plan_lists, **scope)
+    assert total_cost(problem, problem.current) == 2_000 + 4 * 7
+    assert sum(total_cost(part, part.current) for part in iter_problems(apart)) == 2_028
+
+
+def test_a_plan_that_needs_sims_and_that_nobody_may_get_is_named():
+    plans = [solo("A"), solo("OFF", is_active=False, min_devices=1)]
+    with pytest.raises(InfeasibleError, match="'OFF': min is 1, but no SIM has this plan or may"):
+        constrained(fleet(("x", "A")), plans, None)
+    assert constrained(fleet(("x", "OFF")), plans, None).groups
+    with pytest.raises(InfeasibleError, match="'A': min is 1, but no SIM"):
+        constrained(fleet(), [solo("A", min_devices=1)], None)
+
+
+def test_a_limit_for_a_plan_outside_the_catalogue_is_refused():
+    asked = Constraints(plans={"Z": PlanLimit(max_devices=1)})
+    with pytest.raises(DataError, match="a limit for rate plan 'Z', which is not in the catalogue"):
+        constrained(fleet(("x", "A")), [solo("A")], None, asked)

@@ -57,8 +57,8 @@ def test_a_fleet_is_sorted_by_iccid_and_has_every_column(devices):
     fleet = devices("b,A,P2,0.5", "a,A,P1,0").fleet
     assert dict(fleet.schema) == FLEET_SCHEMA
     assert fleet.rows() == [
-        ("a", "A", "P1", 0, True, 0, 0, None, None),
-        ("b", "A", "P2", MB // 2, True, 0, 0, None, None),
+        ("a", "A", "P1", 0, True, 0, 0, None, None, False),
+        ("b", "A", "P2", MB // 2, True, 0, 0, None, None, False),
     ]
 
 
@@ -167,17 +167,19 @@ def test_a_file_without_a_usable_row_is_refused(devices):
         devices("a,A,P1,-1", "b,A,P1,-2")
 
 
-@pytest.mark.parametrize(
-    "column", ["projected_usage_mb", "customer", "optimization_group", "locked"]
-)
+@pytest.mark.parametrize("column", ["projected_usage_mb", "customer", "optimization_group"])
 def test_a_filled_column_of_a_later_version_is_refused(devices, column):
     with pytest.raises(NotAvailableError, match=rf"column {column} \(row 3: 'yes'\)"):
         devices("a,A,P1,1,", "b,A,P1,1,yes", header=f"{HEADER},{column}")
 
 
-@pytest.mark.parametrize("word", ["no", "FALSE", "0", ""])
-def test_a_sim_may_say_that_it_is_not_locked(devices, word):
-    assert devices(f"a,A,P1,1,{word}", header=HEADER + ",locked").fleet.height == 1
+def test_a_sim_may_be_locked_and_anything_but_yes_and_no_is_rejected(devices):
+    words = ["Yes", "TRUE", "1", "no", "FALSE", "0", "", "maybe"]
+    found = devices(
+        *[f"s{k},A,P1,1,{word}" for k, word in enumerate(words)], header=HEADER + ",locked"
+    )
+    assert found.fleet["is_locked"].to_list() == [True] * 3 + [False] * 4
+    assert problems(found.rejects) == [(9, "locked", "maybe", "not_a_boolean")]
 
 
 def test_numeric_iccids_are_rejected_one_by_one_in_xlsx(tmp_path):

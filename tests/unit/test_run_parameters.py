@@ -51,6 +51,7 @@ def test_every_available_value_arrives():
         usage_basis="actual",
         charge_type="overage",
         skip_lower_cost_check=True,
+        rate_plan_sequences=[["B", "A"], ["A"]],
         apply_changes=False,
         dry_run=True,
         additional_data={"ticket": "A-1", "nested": {"list": [1, None, 2.5]}},
@@ -63,6 +64,7 @@ def test_every_available_value_arrives():
     assert parse(full_sync=True).full_sync is True
     assert request.charge_type is ChargeType.OVERAGE
     assert request.skip_lower_cost_check
+    assert request.rate_plan_sequences == (("B", "A"), ("A",))
     assert request.dry_run
     assert request.additional_data == {"ticket": "A-1", "nested": {"list": [1, None, 2.5]}}
 
@@ -115,8 +117,6 @@ def test_a_flag_is_true_or_false(name, value):
         ({"usage_basis": "projected"}, "usage_basis='projected'"),
         ({"apply_changes": True}, "apply_changes=true"),
         ({"full_sync": False}, "full_sync=false"),
-        ({"rate_plan_sequences": [["A", "B"]]}, "parameter rate_plan_sequences"),
-        ({"rate_plan_sequences": []}, "parameter rate_plan_sequences"),
         ({"override": {"token_id": "t", "reason": "r"}}, "parameter override"),
         ({"override": {}}, "parameter override"),
     ],
@@ -124,6 +124,37 @@ def test_a_flag_is_true_or_false(name, value):
 def test_a_part_that_is_not_built_is_refused(given_values, what):
     with pytest.raises(NotAvailableError, match=f"^{what} is not available in this version"):
         parse(**given_values)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("A,B", "rate_plan_sequences is 'A,B'; it must be a list of lists of plan codes"),
+        ({"A": 1}, "rate_plan_sequences is of type dict; it must be a list of lists"),
+        ([], "rate_plan_sequences has 0 sequences; 1 to 1024 are allowed"),
+        ([[f"P{k}"] for k in range(1025)], "rate_plan_sequences has 1025 sequences"),
+        ([["A"], "B"], "sequence 2 is 'B'; it must be a list of plan codes"),
+        ([["A"], None], "sequence 2 is missing; it must be a list of plan codes"),
+        ([["A"], []], "sequence 2 has 0 plans; 1 to 64 are allowed"),
+        ([[f"P{k}" for k in range(65)]], "sequence 1 has 65 plans"),
+        ([["A", 7]], "sequence 1 names 7; a plan code is a text"),
+        ([["A", ""]], "sequence 1 names ''; a plan code is a text and not empty"),
+        ([["A", "B", "A"]], "sequence 1 names the plan 'A' twice"),
+        ([["A", "B"], ["B"], ["A", "B"]], "sequence 3 is the same as sequence 1"),
+    ],
+)
+def test_sequences_are_lists_of_different_plan_codes_and_the_place_of_an_error_is_named(
+    value, words
+):
+    with pytest.raises(InputError) as caught:
+        parse(rate_plan_sequences=value)
+    assert words in str(caught.value)
+    assert not isinstance(caught.value, NotAvailableError)
+
+
+def test_as_many_and_as_long_sequences_as_allowed_are_accepted():
+    value = [[f"P{k}"] for k in range(1023)] + [[f"P{k}" for k in range(64)]]
+    assert len(parse(rate_plan_sequences=value).rate_plan_sequences) == 1024
 
 
 def test_a_dry_run_cannot_apply_changes():
@@ -189,11 +220,16 @@ def test_a_long_value_is_shortened_in_the_message():
     charge_type=st.sampled_from([member.value for member in ChargeType]),
     full_sync=st.sampled_from([None, True]),
     dry_run=st.booleans(),
+    sequences=st.none() | st.lists(
+        st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True),
+        min_size=1, max_size=4, unique_by=tuple,
+    ),
 )  # fmt: skip
-def test_a_stored_request_reads_back_as_it_was(data, charge_type, full_sync, dry_run):
+def test_a_stored_request_reads_back_as_it_was(data, charge_type, full_sync, dry_run, sequences):
     request = parse(
-        additional_data=data, charge_type=charge_type, full_sync=full_sync, dry_run=dry_run
-    ).for_period(9)
+        additional_data=data, charge_type=charge_type, full_sync=full_sync, dry_run=dry_run,
+        rate_plan_sequences=sequences,
+    ).for_period(9)  # fmt: skip
     stored = json.loads(json.dumps(request.as_json()))
     assert restore_request(stored) == request
     assert request.additional_data == data

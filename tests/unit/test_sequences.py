@@ -173,6 +173,42 @@ def test_the_same_list_in_any_order_gives_the_same_sequences():
     )
 
 
+def test_every_sequence_has_a_plan_of_each_required_set():
+    tariff = ladder(4)
+    required = [[0, 1], [2]]
+    found = list(iter_sequences(tariff, range(4), BOTH, required=required))
+    every = {s for k in range(1, 5) for s in permutations(range(4), k)}
+    assert len(found) == len(set(found))
+    assert set(found) == {s for s in every if 2 in s and (0 in s or 1 in s)}
+
+
+def test_required_sets_leave_the_order_of_the_other_sequences():
+    tariff = ladder(5)
+    free = list(iter_sequences(tariff, range(5), BOTH))
+    met = [s for s in free if {0, 1} & set(s) and {3, 4} & set(s)]
+    assert list(iter_sequences(tariff, range(5), BOTH, required=[[0, 1], [3, 4]])) == met
+
+
+def test_where_every_plan_is_required_only_the_order_varies():
+    found = list(iter_sequences(ladder(3), range(3), BOTH, required=[[0], [1], [2]]))
+    assert found[0] == (0, 1, 2)
+    assert set(found) == set(permutations(range(3)))
+
+
+def test_a_required_plan_stays_though_one_outside_its_set_dominates_it():
+    tariff = tariff_of(plan("A", 20, 100), plan("B", 10, 200), plan("C", 30, 100))
+    assert generate_sequences(tariff, range(3), BOTH, max_sequences=9) == [(1,)]
+    found = generate_sequences(tariff, range(3), BOTH, max_sequences=9, required=[[0, 2]])
+    assert set(found) == {(0,), (0, 1), (1, 0)}
+
+
+def test_required_sets_of_many_plans_are_met_lazily():
+    required = [[k] for k in range(0, 64, 2)] + [[1, 3], [5, 7]]
+    found = list(islice(iter_sequences(ladder(64), range(64), BOTH, required=required), 1024))
+    assert len(set(found)) == 1024
+    assert all(set(range(0, 64, 2)) <= set(s) and {5, 7} & set(s) for s in found)
+
+
 # --- Dominance with tiers and caps (B8)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
-from core.grouping import invalid_rate_plans
+from core.eligibility import invalid_rate_plans
 from core.simulator.export import device_rows, export_account
 from core.simulator.fleet import SIMULATED_FLEET_SCHEMA, current_cycle, make_fleet
 from core.simulator.tariffs import (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -258,3 +260,44 @@ def test_the_order_of_rows_does_not_change_the_cost():
     one, other = solve(there, SolveParams()), solve(back, SolveParams())
     assert one.cost_micros == other.cost_micros
     assert one.assignment.tolist() == other.assignment.tolist()[::-1]
+
+
+def test_the_legacy_figure_is_that_of_the_first_sequences_and_a_later_one_may_win():
+    """For 190 and 0 bytes B alone costs 200; with A for the second SIM 110."""
+    plans = [plan("A", 10, 10), plan("B", 100, 200)]
+    problem = make_problem(plans, [190, 0], [0, 0], [group([0, 1], [(1,), (0, 1)])])
+    result = solve(problem, SolveParams(first_instance_limit=1))
+    assert result.legacy_best_cost_micros == 200
+    assert (result.cost_micros, result.group_sequence) == (110, (1,))
+    assert solve(problem, SolveParams(first_instance_limit=2)).legacy_best_cost_micros == 110
+
+
+def test_the_first_sequences_win_where_a_later_one_is_dearer_at_true_scope():
+    """20 bytes cost 10 + 10 in A and 15 in B, but a fixed group leaves 10 bytes in the pool of A."""
+    plans = [plan("A", 10, 10), plan("B", 15, 40), plan("C", 100, 200)]
+    groups = [
+        group([0, 1, 2], [(0, 2), (1, 2)]),
+        group([0], group_id="G0002", is_fixed=True),
+    ]
+    problem = make_problem(plans, [20, 190, 0], [0, 0, 0], groups, group_of=[0, 0, 1])
+    result = solve(problem, SolveParams(first_instance_limit=1))
+    assert result.walks[0].best_sequence == 1
+    assert result.cost_micros == result.legacy_best_cost_micros == 120
+    assert result.assignment.tolist() == [0, 2, 0]
+    assert result.group_sequence == (0, -1)
+
+
+@pytest.mark.parametrize("size", [1, 7, 256])
+def test_the_result_does_not_depend_on_the_size_of_batches_of_sequences(size):
+    rng = np.random.default_rng(4)
+    plans = [plan(f"P{k}", 10 * k + 3, 12 * k * k) for k in range(5)]
+    sequences = list(permutations(range(5), 3))
+    usage = rng.lognormal(3, 1.5, 60).astype(np.int64).tolist()
+    problem = make_problem(plans, usage, [0] * 60, [group(range(5), sequences)])
+    one = solve(problem, SolveParams(first_instance_limit=10, sequence_batch_size=60))
+    other = solve(problem, SolveParams(first_instance_limit=10, sequence_batch_size=size))
+    assert one.walks[0].is_pruned.any()
+    assert not one.walks[0].is_pruned[10:].all()
+    for name in ("assignment", "cost_micros", "group_sequence", "legacy_best_cost_micros"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+    assert np.array_equal(one.walks[0].cost_micros, other.walks[0].cost_micros)

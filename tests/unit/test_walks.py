@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 
 from core.billing.tariff import build_tariff
-from core.domain import WALK_STRATEGIES, BillingPolicy, ChargeType, RatePlan, Strategy
+from core.domain import (
+    WALK_STRATEGIES,
+    BillingPolicy,
+    ChargeType,
+    Portal,
+    RatePlan,
+    Strategy,
+    walk_strategies,
+)
 from core.errors import DataError
 from core.optimiser import walks
-from core.optimiser.result import SolveParams
+from core.optimiser.result import NOT_WALKED, SolveParams
 from core.optimiser.walks import walk_group
 from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
 
@@ -140,11 +148,67 @@ def test_of_equal_walks_strategy_name_and_then_sequence_decide():
     assert walked.walks.best_sequence == 0
 
 
-def test_only_the_first_sequences_are_walked():
+def test_a_later_sequence_that_may_be_cheaper_is_walked():
+    """A costs 10 for 5 bytes, B 20: A alone comes second."""
     problem = make_problem([A, B], [5], [(1,), (0,)])
     params = SolveParams(strategies=(UP,), first_instance_limit=1)
     walked = walk_group(problem, 0, np.arange(1), params)
-    assert walked.walks.cost_micros.tolist() == [[20]]
+    assert walked.walks.cost_micros.tolist() == [[20], [10]]
+    assert (walked.walks.first_sequence, walked.walks.best_sequence) == (0, 1)
+    assert (walked.first.tolist(), walked.best.tolist()) == ([1], [0])
+
+
+def test_a_later_sequence_that_must_be_dearer_is_pruned():
+    problem = make_problem([A, B], [5], [(0,), (1,)])
+    params = SolveParams(first_instance_limit=1)
+    walks = walk_group(problem, 0, np.arange(1), params).walks
+    assert walks.is_pruned.tolist() == [False, True]
+    assert walks.cost_micros.tolist() == [[10] * 4, [NOT_WALKED] * 4]
+
+
+def test_a_later_sequence_that_may_cost_the_same_is_walked():
+    """It may need fewer changes, as here."""
+    twins = [plan("A", 10, 10), plan("B", 10, 10)]
+    problem = make_problem(twins, [5, 5], [(0,), (1,)], current=[1, 1])
+    walked = walk_group(problem, 0, np.arange(2), SolveParams(first_instance_limit=1))
+    assert walked.walks.is_pruned.tolist() == [False, False]
+    assert walked.best.tolist() == [1, 1]
+    assert walked.first.tolist() == [0, 0]
+
+
+def test_the_first_sequences_are_walked_however_dear_they_are():
+    problem = make_problem([A, B], [5], [(0,), (1,)])
+    walks = walk_group(problem, 0, np.arange(1), SolveParams(first_instance_limit=2)).walks
+    assert not walks.is_pruned.any()
+
+
+def test_later_sequences_are_measured_by_the_first_ones_and_not_by_each_other():
+    """A alone (10) is found in the first later batch; B (20) is not above the figure of 30."""
+    problem = make_problem([A, B, plan("C", 30, 90)], [5], [(2,), (0,), (1,)])
+    for size in (1, 2):
+        params = SolveParams(strategies=(UP,), first_instance_limit=1, sequence_batch_size=size)
+        walks = walk_group(problem, 0, np.arange(1), params).walks
+        assert walks.cost_micros.tolist() == [[30], [10], [20]]
+
+
+@pytest.mark.parametrize("name", ["first_instance_limit", "sequence_batch_size"])
+def test_limits_of_sequences_are_at_least_one(name):
+    with pytest.raises(ValueError, match=f"{name} is at least 1"):
+        SolveParams(**{name: 0})
+
+
+def test_mobility_walks_without_grouping():
+    assert walk_strategies(Portal.M2M) == WALK_STRATEGIES
+    assert walk_strategies(Portal.MOBILITY) == (
+        Strategy.NO_GROUPING_LARGEST_TO_SMALLEST,
+        Strategy.NO_GROUPING_SMALLEST_TO_LARGEST,
+    )
+
+
+@pytest.mark.parametrize("portal", [Portal.CUSTOMER, Portal.CROSS_PROVIDER])
+def test_other_kinds_of_run_have_no_strategies_of_their_own(portal):
+    with pytest.raises(ValueError, match="give m2m or mobility"):
+        walk_strategies(portal)
 
 
 def test_more_sequences_than_one_pass_takes_give_the_same_costs():

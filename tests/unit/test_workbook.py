@@ -57,6 +57,7 @@ def outcome_of(sims: Sequence[Sim], *, plan: str = "P1", unpriced: int = 0) -> O
         pl.lit(None).alias("active_days"), pl.lit(value=True).alias("is_usage_reported"),
         pl.lit(None).alias("jurisdiction"), pl.lit(None).alias("current_tax_micros"),
         pl.lit(None).alias("recommended_tax_micros"),
+        pl.lit(value=False).alias("locked"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())  # fmt: skip
 
     def cost(rows: pl.DataFrame, rate: str, overage: str) -> Cost:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.storage.column_types import BIG_ID, UtcDateTime, key_text
+from core.storage.column_types import BIG_ID, JSON_TEXT, UtcDateTime, key_text
 from core.storage.schema.base import created, metadata, money, money_view
 
 MB_BYTES = 1024 * 1024
@@ -71,6 +71,7 @@ optimization_unit = sa.Table(
     money("LowerBoundMicros", nullable=True),
     money("LegacyBestCostMicros", nullable=True),
     sa.Column("SolvedAt", UtcDateTime, nullable=False),
+    sa.Column("Certificate", JSON_TEXT),  # core.storage.certificates (O3); null: none
 )
 """A finished solve unit (O11): the row is written last, so it says that all its results are there."""
 

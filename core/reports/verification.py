@@ -1,0 +1,277 @@
+"""Checks a run from its files alone: ``certificate.json`` and ``assignments.parquet`` (O3).
+
+The solve units are made again from the rows and the catalogue in the file, and every one goes through
+:mod:`core.optimiser.check`; then costs of SIMs, sums and ``summary.json`` are compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.billing.bill import bill
+from core.billing.limits import check_limits, check_sim_ranges
+from core.billing.pools import plan_pools
+from core.billing.tariff import Int32Array, build_tariff
+from core.errors import CheckFailedError, InputError
+from core.group_rows import group_uses
+from core.grouping import Grouping, iter_problems, unit_fleets
+from core.optimiser.check import check_certificate, derive
+from core.outcome import ASSIGNMENT_SCHEMA, REASON_UNPRICED
+from core.problem import NO_LIMIT, Problem
+from core.reports.certificate_file import fleet_hash, pools_of
+from core.reports.certificate_reader import CertificateFile, UnitClaim, read_certificates
+from core.reports.results import result_paths
+from core.units import micros_to_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedUnit:
+    """A solve unit that passed; ``bound_micros`` is None where no bound is claimed."""
+
+    unit_id: str
+    devices: int
+    cost_micros: int
+    bound_micros: int | None
+
+
+def verify_results(out_dir: Path) -> list[VerifiedUnit]:
+    """Check the files of a run.
+
+    Returns
+    -------
+    list of VerifiedUnit
+        In the order of the unit ids.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or cannot be read.
+    CheckFailedError
+        Naming what does not hold, and both sides.
+    """
+    paths = result_paths(out_dir)
+    claimed = read_certificates(paths.certificate)
+    rows = _read_rows(paths.assignments)
+    _check_rows(claimed, rows)
+    grouping = _grouping(claimed, rows)
+    claims = {unit.unit_id: unit for unit in claimed.units}
+    verified = [
+        _verified(_limited(problem, claims[problem.unit_id]), claims[problem.unit_id], part)
+        for problem, part in _units(grouping, rows)
+    ]
+    if paths.summary.exists():
+        _check_summary(paths.summary, claimed, rows, verified)
+    return verified
+
+
+def _read_rows(path: Path) -> pl.DataFrame:
+    try:
+        rows = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if dict(rows.schema) != ASSIGNMENT_SCHEMA:
+        wrong = sorted(
+            name
+            for name in {*rows.columns, *ASSIGNMENT_SCHEMA}
+            if rows.schema.get(name) != ASSIGNMENT_SCHEMA.get(name)
+        )
+        raise InputError(f"{path} has other columns than this version writes: {', '.join(wrong)}")
+    return rows
+
+
+def _check_rows(claimed: CertificateFile, rows: pl.DataFrame) -> None:
+    """Compare the rows as a whole with what the file says about its input."""
+    _same("the number of SIMs in assignments.parquet", rows.height, claimed.devices)
+    if not rows["iccid"].is_sorted() or rows["iccid"].n_unique() != rows.height:
+        raise CheckFailedError("assignments.parquet is not sorted by ICCID, or has one twice")
+    _same("the hash of the input in assignments.parquet", fleet_hash(rows), claimed.input_hash)
+    unpriced = rows.filter(pl.col("unit_id").is_null())
+    _same("the number of unpriced SIMs", unpriced.height, claimed.unpriced)
+    costs = [name for name in ASSIGNMENT_SCHEMA if name.endswith("_micros")]
+    wrong = unpriced.filter(
+        pl.col("recommended_rate_plan").ne_missing(pl.col("current_rate_plan"))
+        | (pl.col("reason") != REASON_UNPRICED)
+        | pl.any_horizontal(pl.col(costs).is_not_null())
+    )
+    if wrong.height:
+        raise CheckFailedError(f"the unpriced SIM {wrong['iccid'][0]} has a new plan or a cost")
+
+
+def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
+    """Make the solve units again; values out of range are refused as in a run."""
+    tariff = build_tariff(claimed.rate_plans, claimed.policy)
+    fleet = rows.rename({"current_rate_plan": "rate_plan", "locked": "is_locked"})
+    check_sim_ranges(fleet)
+    group_number = {group.group_id: k for k, group in enumerate(claimed.groups)}
+    priced = fleet.filter(pl.col("unit_id").is_not_null())
+    try:
+        numbered = priced.with_columns(
+            key=pl.col("group_id").replace_strict(group_number, return_dtype=pl.Int32),
+            plan=pl.col("rate_plan").replace_strict(tariff.plan_number(), return_dtype=pl.Int32),
+        )
+    except pl.exceptions.PolarsError as error:
+        msg = f"assignments.parquet names a group or plan that certificate.json lacks: {error}"
+        raise CheckFailedError(msg) from error
+    uses = group_uses(numbered, [group.rate_plans for group in claimed.groups], tariff)
+    check_limits(tariff, list(uses.values()))
+    grouping = Grouping(
+        rate_plans=claimed.rate_plans,
+        tariff=tariff,
+        policy=claimed.policy,
+        fleet=fleet,
+        groups=claimed.groups,
+        unit_ids=tuple(unit.unit_id for unit in claimed.units),
+        plan_pool=plan_pools(claimed.rate_plans, tariff, claimed.policy.pool_scope),
+    )
+    units = sorted({group.unit_id for group in claimed.groups})
+    _same("the solve units of the groups and all units", units, sorted(grouping.unit_ids))
+    _same("the pools", pools_of(grouping), [list(pool) for pool in claimed.pools])
+    _check_groups(grouping, numbered)
+    return grouping
+
+
+def _check_groups(grouping: Grouping, rows: pl.DataFrame) -> None:
+    """Compare groups and units of the rows with those of the file."""
+    found = rows.group_by("group_id", "unit_id").len().sort("group_id", "unit_id").rows()
+    expected = sorted((group.group_id, group.unit_id, group.devices) for group in grouping.groups)
+    if found != expected:
+        wrong = min({*found} ^ {*expected})
+        raise CheckFailedError(
+            f"groups, units and their numbers of SIMs in assignments.parquet are others than in "
+            f"certificate.json, first {wrong[0]} in {wrong[1]}"
+        )
+    names = {name: g.group_id for g in grouping.groups for name in g.communication_plans}
+    lost = rows.filter(
+        pl.col("communication_plan")
+        .replace_strict(names, default=None)
+        .ne_missing(pl.col("group_id"))
+    )
+    if lost.height:
+        raise CheckFailedError(
+            f"SIM {lost['iccid'][0]} is in group {lost['group_id'][0]}, and its communication plan "
+            f"{lost['communication_plan'][0]!r} is not"
+        )
+
+
+def _units(grouping: Grouping, rows: pl.DataFrame) -> Iterator[tuple[Problem, pl.DataFrame]]:
+    """Each unit with its rows."""
+    parts = unit_fleets(replace(grouping, fleet=rows))
+    for problem, (_, part) in zip(iter_problems(grouping), parts, strict=True):
+        yield problem, part
+
+
+def _limited(problem: Problem, claim: UnitClaim) -> Problem:
+    least, most = problem.min_sims.copy(), problem.max_sims.copy()
+    number = problem.tariff.plan_number()
+    for code, (at_least, at_most) in claim.limits.items():
+        least[number[code]] = at_least
+        most[number[code]] = NO_LIMIT if at_most is None else at_most
+    return replace(
+        problem,
+        min_sims=least,
+        max_sims=most,
+        max_changes=claim.max_changes,
+        min_saving_per_change_micros=claim.min_saving_per_change_micros,
+    )
+
+
+def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> VerifiedUnit:
+    """Check one unit: certificate, costs with and without the changes, costs of its SIMs."""
+    number = problem.tariff.plan_number()
+    plans = rows["recommended_rate_plan"]
+    unknown = plans.filter(~plans.is_in(list(number)))
+    if len(unknown):
+        raise _failed(problem, f"a SIM has rate plan {unknown[0]!r}, which the catalogue lacks")
+    assignment = plans.replace_strict(number, return_dtype=pl.Int32).to_numpy()
+    if claim.certificate is None:
+        cost = _cost_micros(problem, assignment, keeps_limits=True)
+    else:
+        cost = check_certificate(problem, assignment, claim.certificate).cost_micros
+    baseline = _cost_micros(problem, problem.current, keeps_limits=False)
+    unit = f"the cost of solve unit {problem.unit_id}"
+    _same(f"{unit}, and what certificate.json says,", cost, claim.cost_micros)
+    _same(f"{unit} today, and what certificate.json says,", baseline, claim.baseline_micros)
+    _same(f"{unit}, and the sum over its SIMs,", cost, int(rows["recommended_cost_micros"].sum()))
+    _same(
+        f"{unit} today, and the sum over its SIMs,",
+        baseline,
+        int(rows["current_cost_micros"].sum()),
+    )
+    _check_sims(problem, assignment, rows)
+    bound = None if claim.certificate is None else claim.certificate.bound_micros
+    return VerifiedUnit(
+        unit_id=problem.unit_id, devices=problem.n_sims, cost_micros=cost, bound_micros=bound
+    )
+
+
+def _cost_micros(problem: Problem, assignment: Int32Array, *, keeps_limits: bool) -> int:
+    """Cost of an assignment for which no bound is claimed; today's may break a limit."""
+    problem = replace(problem, min_saving_per_change_micros=0)
+    n_plans, n_pools = len(problem.tariff.codes), len(problem.pool_block_bytes)
+    if not keeps_limits:
+        none = np.zeros(n_plans, dtype=np.int64)
+        problem = replace(problem, min_sims=none, max_sims=none + NO_LIMIT, max_changes=None)
+    return derive(problem, assignment, 0, [0] * n_pools, [0] * n_plans, 0).cost_micros
+
+
+def _check_sims(problem: Problem, assignment: Int32Array, rows: pl.DataFrame) -> None:
+    """Compare every SIM's costs with its share of the bill (B10)."""
+    expected = {}
+    for prefix, plans in (("current", problem.current), ("recommended", assignment)):
+        priced = bill(problem, plans)
+        expected[f"{prefix}_rate_micros"] = priced.rate_micros
+        expected[f"{prefix}_overage_micros"] = priced.overage_micros
+        expected[f"{prefix}_cost_micros"] = priced.objective(problem.charge_type)
+    expected["savings_micros"] = (
+        expected["current_cost_micros"] - expected["recommended_cost_micros"]
+    )
+    for name, values in expected.items():
+        wrong = rows[name].ne_missing(pl.Series(values))
+        if wrong.any():
+            row = wrong.arg_true()[0]
+            raise _failed(
+                problem,
+                f"{name} of SIM {rows['iccid'][row]} is {rows[name][row]}, by its bill {values[row]}",
+            )
+
+
+def _check_summary(
+    path: Path, claimed: CertificateFile, rows: pl.DataFrame, units: list[VerifiedUnit]
+) -> None:
+    """Compare the totals of ``summary.json``."""
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    bounds = [unit.bound_micros for unit in units if unit.bound_micros is not None]
+    changed = rows["recommended_rate_plan"].ne_missing(rows["current_rate_plan"])
+    optimized = sum(unit.cost_micros for unit in units)
+    baseline = sum(unit.baseline_micros for unit in claimed.units)
+    totals = {
+        "devices": claimed.devices,
+        "unpriced": claimed.unpriced,
+        "baseline_cost": micros_to_text(baseline),
+        "optimized_cost": micros_to_text(optimized),
+        "savings": micros_to_text(baseline - optimized),
+        "plan_changes": int(changed.sum()),
+    }
+    is_bounded = len(bounds) == len(units) and any(not g.is_fixed for g in claimed.groups)
+    totals["lower_bound"] = micros_to_text(sum(bounds)) if is_bounded else None
+    for name, value in totals.items():
+        _same(f"{name} in summary.json", summary.get(name), value)
+
+
+def _same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise CheckFailedError(f"{what} differ: {found} and {expected}")
+
+
+def _failed(problem: Problem, what: str) -> CheckFailedError:
+    return CheckFailedError(f"solve unit {problem.unit_id} fails its check: {what}")

@@ -1,0 +1,215 @@
+"""Constraints from a fleet to its outcome (O8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core import optimisation
+from core.domain import (
+    BillingPolicy,
+    Constraints,
+    PlanLimit,
+    RatePlan,
+    SolveStatus,
+    Strategy,
+)
+from core.errors import CarrierOptError, InfeasibleError
+from core.fleet import normalise_fleet
+from core.grouping import build_problem, group_fleet
+from core.optimisation import optimise_fleet, solve_unit
+from core.optimiser import candidates
+from core.optimiser.individual import is_separable
+from core.optimiser.result import SolveParams
+from core.reports.constraint_remarks import constraint_remarks
+
+
+def plan(code, fee, included, *, is_pooled=False, **limits):
+    """Overage costs 1 micro-unit per byte."""
+    return RatePlan(
+        code=code, monthly_rate_micros=fee, included_bytes=included, overage_rate_micros=1,
+        overage_block_bytes=1, is_pooled=is_pooled, **limits,
+    )  # fmt: skip
+
+
+PLANS = [plan("A", 10, 10), plan("B", 20, 40)]
+
+
+def fleet(*sims):
+    """SIMs 1, 2, ... as (plan, usage), or as (plan, usage, True) where locked."""
+    return normalise_fleet(
+        pl.DataFrame(
+            {
+                "iccid": [str(k + 1) for k in range(len(sims))],
+                "communication_plan": ["x"] * len(sims),
+                "rate_plan": [sim[0] for sim in sims],
+                "usage_bytes": [sim[1] for sim in sims],
+                "is_locked": [len(sim) > 2 for sim in sims],
+            }
+        )
+    )
+
+
+DEAR = fleet(("B", 0), ("B", 5), ("B", 6), ("A", 35))
+"""Each of the first three saves 10 on A, the last saves 15 on B."""
+
+
+def optimise(frame, constraints=None, plans=PLANS, *, workers=1):
+    return optimise_fleet(
+        frame, plans, None, BillingPolicy(), SolveParams(),
+        max_rate_plans=9, max_sequences=9, workers=workers, constraints=constraints,
+    )  # fmt: skip
+
+
+def problem_of(frame, constraints=None, plans=PLANS):
+    grouping = group_fleet(
+        frame, plans, None, BillingPolicy(), max_rate_plans=9, constraints=constraints
+    )
+    return build_problem(grouping, "U0001")
+
+
+def chosen(outcome):
+    return outcome.assignments["recommended_rate_plan"].to_list()
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_locked_sims_keep_their_plan_with_that_as_the_reason(is_pooled):
+    plans = [plan("A", 10, 10, is_pooled=is_pooled), plan("B", 20, 40, is_pooled=is_pooled)]
+    frame = fleet(("B", 0, True), ("B", 5), ("B", 6))
+    outcome = optimise(frame, Constraints(locked=frozenset({"3"})), plans)
+    assert chosen(outcome) == ["B", "A", "B"]
+    assert outcome.assignments["reason"].to_list() == ["locked", "changed", "locked"]
+    assert outcome.assignments["locked"].to_list() == [True, False, True]
+    assert outcome.legacy_best_cost_micros == 50
+    assert chosen(optimise(frame, None, plans)) == ["B", "A", "A"]
+
+
+def test_a_group_of_locked_sims_is_unchanged():
+    outcome = optimise(fleet(("B", 0, True), ("B", 5, True)))
+    assert outcome.groups[0].status == "unchanged"
+    assert outcome.groups[0].strategy is Strategy.CURRENT_ASSIGNMENT
+
+
+def test_a_sim_changes_only_for_the_least_saving_per_change():
+    assert chosen(optimise(DEAR, Constraints(min_saving_per_change_micros=10))) == list("AAAB")
+    assert chosen(optimise(DEAR, Constraints(min_saving_per_change_micros=11))) == list("BBBB")
+    assert chosen(optimise(DEAR, Constraints(min_saving_per_change_micros=16))) == list("BBBA")
+
+
+def test_a_run_that_saves_too_little_changes_nothing():
+    assert chosen(optimise(DEAR, Constraints(min_saving_micros=45))) == list("AAAB")
+    outcome = optimise(DEAR, Constraints(min_saving_micros=46))
+    assert chosen(outcome) == list("BBBA")
+    assert outcome.dropped_savings_micros == 45
+    assert outcome.savings_micros == outcome.plan_changes == 0
+    assert outcome.groups[0].status == "unchanged"
+    assert outcome.units[0].strategy is Strategy.CURRENT_ASSIGNMENT
+    assert outcome.units[0].status is SolveStatus.FEASIBLE
+    assert outcome.assignments["reason"].unique().to_list() == ["kept"]
+
+
+def test_a_run_without_savings_to_drop_drops_none():
+    outcome = optimise(fleet(("A", 0)), Constraints(min_saving_micros=1))
+    assert outcome.dropped_savings_micros is None
+    assert outcome.units[0].status is SolveStatus.OPTIMAL
+
+
+def test_too_small_a_saving_is_refused_where_the_present_plans_violate_a_limit(monkeypatch):
+    """One SIM must leave B, which saves 10."""
+    monkeypatch.setattr(optimisation, "solve", _moving_the_first_sim)
+    asked = Constraints(plans={"B": PlanLimit(max_devices=2)}, min_saving_micros=10)
+    assert chosen(optimise(DEAR, asked)) == list("ABBA")
+    with pytest.raises(
+        InfeasibleError, match=r"min_saving is 0\.000011, the changes found save 0\.0"
+    ):
+        optimise(DEAR, replace(asked, min_saving_micros=11))
+
+
+def _moving_the_first_sim(problem, params):
+    assignment = problem.current.copy()
+    assignment[0] = 0
+    unlimited = replace(problem, max_sims=np.full(2, 1 << 62))
+    result = optimisation_solve(unlimited, params)
+    return replace(result, assignment=assignment, cost_micros=result.baseline_cost_micros - 10)
+
+
+optimisation_solve = optimisation.solve
+
+
+def test_an_answer_that_violates_a_constraint_is_never_used(monkeypatch):
+    monkeypatch.setattr(optimisation, "solve", _moving_the_first_sim)
+    problem = problem_of(DEAR, Constraints(locked=frozenset({"1"})))
+    with pytest.raises(CarrierOptError, match=r"violates a constraint .* row 0 .* may not get"):
+        solve_unit(problem, SolveParams())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_constraints_that_cannot_be_kept_are_named(workers):
+    asked = Constraints(plans={"A": PlanLimit(min_devices=5)})
+    with pytest.raises(InfeasibleError, match="'A': min is 5, but only 4 SIMs have it or may"):
+        optimise(DEAR, asked, workers=workers)
+
+
+def test_candidates_that_violate_a_limit_are_none():
+    """All on B costs least: 15 of 80 are saved; with a limit of 3 on B none of that is allowed."""
+    pooled = [plan("A", 10, 10, is_pooled=True), plan("B", 20, 40, is_pooled=True)]
+    params = SolveParams()
+    free = problem_of(DEAR, None, pooled)
+    free = replace(free, groups=(replace(free.groups[0], sequences=((1,),)),))
+    assert candidates.legacy(free, params).candidate.assignment.tolist() == [1] * 4
+    limited = replace(free, max_sims=np.array([1 << 62, 3]))
+    assert candidates.legacy(limited, params).candidate is None
+    assert candidates.best_single_plan(limited).assignment.tolist() == [0] * 4
+    assert candidates.best_single_plan(replace(limited, max_changes=2)) is None
+    current = candidates.current_assignment(limited)
+    assert candidates.feasible(limited, [current]) == [current]
+    assert candidates.feasible(replace(limited, min_sims=np.array([2, 0])), [current]) == []
+    saving = replace(free, min_saving_per_change_micros=1)
+    assert candidates.legacy(saving, params).candidate is None
+    assert candidates.best_single_plan(saving) is None
+
+
+def test_present_plans_that_violate_a_limit_do_not_win():
+    """Today's plans cost 40, B for everybody 60."""
+    frame = fleet(("A", 0), ("A", 5), ("B", 40))
+    assert chosen(optimise(frame)) == list("AAB")
+    outcome = optimise(frame, Constraints(plans={"A": PlanLimit(max_devices=0)}))
+    assert chosen(outcome) == list("BBB")
+    assert outcome.units[0].strategy is Strategy.BEST_SINGLE_PLAN
+
+
+def test_sims_under_a_limit_are_not_separable():
+    assert is_separable(problem_of(DEAR))
+    assert is_separable(problem_of(DEAR, Constraints(locked=frozenset("1"), min_saving_micros=1)))
+    assert not is_separable(problem_of(DEAR, Constraints(max_changes=9)))
+    assert not is_separable(problem_of(DEAR, None, [PLANS[0], plan("B", 20, 40, min_devices=1)]))
+
+
+def test_a_locked_sim_in_a_pool_leaves_the_others_separable():
+    plans = [*PLANS, plan("P", 5, 5, is_pooled=True)]
+    grouping = group_fleet(
+        fleet(("P", 9, True), ("B", 1)), plans, None, BillingPolicy(), max_rate_plans=9
+    )
+    problem = build_problem(grouping, "U0001")
+    assert not is_separable(problem)
+    assert is_separable(replace(problem, groups=(replace(problem.groups[0], eligible=(0, 1)),)))
+
+
+def test_the_report_says_which_constraints_were_in_force():
+    plans = [PLANS[0], plan("B", 20, 40, min_devices=1, max_devices=2_000)]
+    asked = Constraints(locked=frozenset("1"), min_saving_per_change_micros=5, max_changes=0)
+    outcome = optimise(DEAR, asked, plans)
+    assert constraint_remarks(outcome, plans, asked) == (
+        "Locked SIMs, which keep their plans: 1.",
+        "SIMs per rate plan were limited: B at least 1 and at most 2,000.",
+        "At most 0 SIMs might get another plan.",
+        "A change had to save at least 0.000005.",
+    )
+    asked = Constraints(min_saving_micros=46)
+    (text,) = constraint_remarks(optimise(DEAR, asked), PLANS, asked)
+    assert text.startswith("Nothing is changed: the changes found would save 0.000045, less than")
+    assert text.endswith("the least saving of 0.000046.")
+    assert constraint_remarks(optimise(DEAR), PLANS, Constraints()) == ()
