@@ -96,7 +96,11 @@ def optimize(
         DeviceSheets, typer.Option(help="SIMs in the workbook: auto lists up to 100,000.")
     ] = DeviceSheets.AUTO,
     strategy: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Walk by this strategy only.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="certified (the default), or a walk of the legacy method to compare with.",
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, max=256, help="Processes that optimise; 0 chooses.")
@@ -118,10 +122,9 @@ def optimize(
         {
             "--usage-basis projected": usage_basis is UsageBasis.PROJECTED,
             "--portal mobility": portal is FilePortal.MOBILITY,
-            "--strategy certified": strategy == Strategy.CERTIFIED.value,
         }
     )
-    strategies = _strategies(strategy)
+    chosen = _strategy(strategy)
     policy = BillingPolicy(
         cycle=_cycle(cycle_start, cycle_end, proration_basis),
         pool_scope=pool_scope,
@@ -155,7 +158,10 @@ def optimize(
         raise InputError(strict_message(inputs.rejects))
     show_input_problems(inputs)
     params = SolveParams(
-        strategies=strategies, skip_lower_cost_check=skip_lower_cost_check, seed=seed
+        strategies=(chosen,) if chosen in WALK_STRATEGIES else None,
+        is_certified=chosen not in WALK_STRATEGIES,
+        skip_lower_cost_check=skip_lower_cost_check,
+        seed=seed,
     )
     outcome = _optimised(inputs, policy, params, max_rate_plans=max_rate_plans, workers=workers)
     skipped = skipped_warnings(outcome, max_rate_plans)
@@ -189,13 +195,13 @@ def _refuse_unavailable(is_asked: dict[str, bool]) -> None:
             raise NotAvailableError(option)
 
 
-def _strategies(name: str | None) -> tuple[Strategy, ...] | None:
+def _strategy(name: str | None) -> Strategy | None:
     if name is None:
         return None
-    allowed = [strategy.value for strategy in WALK_STRATEGIES]
+    allowed = [strategy.value for strategy in (Strategy.CERTIFIED, *WALK_STRATEGIES)]
     if name not in allowed:
         raise InputError(f"--strategy {name}: allowed are {', '.join(allowed)}")
-    return (Strategy(name),)
+    return Strategy(name)
 
 
 def _cycle(

@@ -86,6 +86,7 @@ def optimise_fleet(
         max_rate_plans=max_rate_plans, constraints=constraints,
     )  # fmt: skip
     sequences = fleet_sequences(grouping, max_sequences)
+    params = params.for_run(len(grouping.unit_ids))
     solutions: list[UnitSolution] = []
     for finished in _solve_all(grouping, sequences, params, workers):
         solutions += finished
@@ -112,8 +113,7 @@ def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
     require_feasible(problem)
     result = solve(problem, params)
     _check_constraints(problem, result)
-    if result.certificate is not None or result.lower_bound_micros is not None:
-        check(problem, result)
+    check(problem, result)
     baseline, recommended = bill(problem, problem.current), bill(problem, result.assignment)
     _check_sum(problem, baseline, result.baseline_cost_micros)
     _check_sum(problem, recommended, result.cost_micros)

@@ -97,7 +97,7 @@ def optimize_batch_task(
         params=context.solve_params(
             first_instance_limit=settings.first_instance_limit,
             sequence_batch_size=settings.sequence_batch_size,
-        ),
+        ).for_run(workload.n_units),
         solver=dispatcher,
         now=utc_now,
     )

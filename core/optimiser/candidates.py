@@ -10,6 +10,7 @@ import numpy as np
 
 from core.billing.bill import total_cost
 from core.domain import Strategy
+from core.optimiser.certificate import Certificate
 from core.optimiser.individual import (
     cheapest_listed,
     cheapest_per_sim,
@@ -91,6 +92,25 @@ def separable(problem: Problem) -> tuple[Candidate, Legacy]:
     candidate = None if listed is None else _candidate(problem, strategy, listed)
     kept = _keeping_constraints(problem, candidate)
     return _candidate(problem, strategy, assignment), Legacy(candidate=kept, walks=())
+
+
+def certified(problem: Problem, params: SolveParams) -> tuple[Candidate, Certificate, bool]:
+    """Run the certified solver (O6): its candidate, its certificate, whether it is optimal."""
+    from core.optimiser import certified as solver  # HiGHS is loaded where it is needed
+
+    found = solver.certified(problem, params)
+    return (
+        _candidate(problem, Strategy.CERTIFIED, found.assignment),
+        found.certificate,
+        found.is_optimal,
+    )
+
+
+def bound_only(problem: Problem, candidate: Candidate) -> Certificate:
+    """Certificate of a candidate that was found without the certified solver (O3)."""
+    from core.optimiser import certified as solver
+
+    return solver.bound_only(problem, candidate.assignment)
 
 
 def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidate | None:

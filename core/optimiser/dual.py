@@ -77,9 +77,9 @@ def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
     variables = variables_of(problem, rows)
     oracle = _Oracle(problem, rows, buckets, variables)
     search = _Search(oracle)
-    for y in _first_points(variables):
+    for y in _first_points(rows, variables):
         search.evaluate(y)
-    if len(variables.upper):
+    if len(variables.upper) and rows.n_rows > 1:
         search.run()
     return Dual(
         multipliers=oracle.multipliers(search.best_point),
@@ -89,7 +89,7 @@ def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
     )
 
 
-def _first_points(variables: Variables) -> list[FloatArray]:
+def _first_points(rows: Rows, variables: Variables) -> list[FloatArray]:
     """No price, every pool's full price, and common prices in between, on a logarithmic grid."""
     is_pool = variables.pool >= 0
     full = np.where(is_pool, variables.upper, 0.0)
@@ -98,7 +98,20 @@ def _first_points(variables: Variables) -> list[FloatArray]:
     if highest > 0:
         grid = np.geomspace(full[full > 0].min() / 1000.0, highest, _COMMON_PRICES)
         points += [np.minimum(full, price) for price in grid]
+    if rows.n_rows == 1:
+        points.append(_single_point(rows, variables))
     return points
+
+
+def _single_point(rows: Rows, variables: Variables) -> FloatArray:
+    """Find the optimum for a single row: full price in the pools whose allowance it exceeds."""
+    net = np.full(int(variables.pool.max(initial=0)) + 1, -np.inf)
+    lines = rows.lines
+    for pool, included in zip(lines.pool.tolist(), lines.included_bytes.tolist(), strict=True):
+        if 0 <= pool < len(net):
+            net[pool] = max(net[pool], float(rows.usage_bytes[0] - included))
+    is_over = (variables.pool >= 0) & (net[variables.pool] + variables.objective > 0)
+    return np.where(is_over, variables.upper, 0.0)
 
 
 class _Oracle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from core.problem import BoolArray, Int32Array, Int64Array
 
 NOT_WALKED = (1 << 63) - 1
 """Cost of a walk that was not made, since its sequence was pruned (O5)."""
+
+
+_RUN_PAIRS = 80_000_000
+_RUN_KICKS = 3_000
+_RUN_NODES = 4_000
+_LEAST_PAIRS = 20_000
+_LEAST_NODES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,13 @@ class SolveParams:
         result does not depend on it.
     skip_lower_cost_check
         Accept the best changed assignment even if it saves nothing (O7).
+    is_certified
+        Whether the certified solver's assignment competes; its bound is derived in any case.
+    repair_pairs, repair_kicks
+        Pairs of transfers that the local search prices in a unit, and how often it begins again in
+        a small one (O6).
+    polish_nodes
+        Nodes of the integer program of a small unit; below 20 there is none (O6).
     seed
         For randomised parts; the same seed gives the same answer.
     """
@@ -38,7 +52,28 @@ class SolveParams:
     first_instance_limit: int = 64
     sequence_batch_size: int = 256
     skip_lower_cost_check: bool = False
+    is_certified: bool = True
+    repair_pairs: int = 4_000_000
+    repair_kicks: int = 30
+    polish_nodes: int = 2_000
     seed: int = 0
+
+    def for_run(self, n_units: int) -> SolveParams:
+        """Share the budgets of a run among its units, so that many units get little each.
+
+        Parameters
+        ----------
+        n_units
+            All units of the run, however they are split into batches (O10).
+        """
+        share = max(1, n_units)
+        nodes = min(self.polish_nodes, _RUN_NODES // share)
+        return replace(
+            self,
+            repair_pairs=min(self.repair_pairs, max(_LEAST_PAIRS, _RUN_PAIRS // share)),
+            repair_kicks=min(self.repair_kicks, _RUN_KICKS // share),
+            polish_nodes=nodes if nodes >= _LEAST_NODES else 0,
+        )
 
     def __post_init__(self) -> None:
         if self.first_instance_limit < 1:

@@ -1,23 +1,29 @@
 """Solves one unit: collects candidate assignments and takes the cheapest (O1, O7, O11).
 
 The integer program, for SIMs i with usage u_i, their plans E_i (the group's list and the plan that
-the SIM has), and pools s with rate r_s and block b_s::
+the SIM has; only the latter for a locked SIM or a skipped group), and pools s with block b_s and
+charge r_s, a sum of price tiers::
 
-    minimise    sum_i sum_{p in E_i} x_ip c_ip  +  sum_s r_s ceil(max(0, z_s) / b_s)
+    minimise    sum_i sum_{p in E_i} x_ip c_ip  +  sum_s r_s(ceil(max(0, z_s) / b_s))
     where       z_s = sum_i sum_{p in E_i, p in pool s} x_ip (u_i - included_ip)
     subject to  sum_{p in E_i} x_ip = 1 for every i,   x_ip in {0, 1}
+                min_p <= sum_i x_ip <= max_p for every limited plan p
+                sum_i sum_{p not i's present plan} x_ip <= max_changes
 
 ``c_ip`` is the SIM's fee plus its SMS, its voice and, on an individual plan, its data overage; the
 charge type says which of these count (B7). A separable unit is solved exactly; elsewhere the answer
-is feasible, never worse than the current assignment, the best single plan or the legacy candidate,
-and comes without a bound.
+is never worse than any feasible one of the current assignment, the best single plan and the legacy
+candidate. Every answer carries a certificate: multipliers that prove a lower bound (O3).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.domain import SolveStatus
 from core.optimiser import candidates
-from core.optimiser.candidates import Candidate
+from core.optimiser.candidates import Candidate, Legacy
+from core.optimiser.certificate import Certificate
 from core.optimiser.individual import free_sims, is_separable
 from core.optimiser.result import Result, SolveParams
 from core.problem import Problem
@@ -29,46 +35,77 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     Parameters
     ----------
     problem
-        The unit; mixed and pooled groups need their sequences.
+        The unit, with limits that can be met (:func:`core.optimiser.limits.require_feasible`). For
+        the legacy candidate, groups with a pooled plan need their sequences.
 
     Returns
     -------
     Result
-        The cheapest candidate; ties by fewer changes, then name (O7). With
-        ``skip_lower_cost_check`` the cheapest one that changes something. ``OPTIMAL`` where the
-        unit is separable (:func:`core.optimiser.individual.is_separable`) and none of its groups
-        was skipped (V3), else ``FEASIBLE``.
+        The cheapest feasible candidate; ties by fewer changes, then name (O7). With
+        ``skip_lower_cost_check`` the cheapest one that changes something. ``OPTIMAL`` where the unit
+        is separable, where the cost equals the certificate's bound, or where the integer program of
+        a small unit was solved to its end; never with a skipped group (V3).
+
+    Raises
+    ------
+    CheckFailedError
+        If the independent check does not confirm the certificate: an error in this program.
     """
     current = candidates.current_assignment(problem)
-    is_exact = is_separable(problem)
-    if is_exact:
+    optimal_micros = None
+    certificate = None
+    if is_separable(problem):
         optimum, legacy = candidates.separable(problem)
-        found = [optimum]
+        found, optimal_micros = [optimum], optimum.cost_micros
     else:
         legacy = candidates.legacy(problem, params)
-        # A certified candidate, with its lower bound, joins these.
         single = candidates.best_single_plan(problem)
         found = [*_some(legacy.candidate, legacy.later, single), current]
+        if params.is_certified:
+            certified, certificate, is_optimal = candidates.certified(problem, params)
+            found = [certified, *found]
+            optimal_micros = certified.cost_micros if is_optimal else None
     if params.skip_lower_cost_check:
-        single = candidates.best_single_plan(problem, must_change=True)
-        changed = [one for one in [*found, *_some(legacy.candidate, single)] if one.changes]
-        found = changed or [current]
+        found = _changed(problem, found, legacy) or [current]
     winner = min(candidates.feasible(problem, found) or [current], key=Candidate.rank)
     if not free_sims(problem).any():
         winner = current
-    is_proven = is_exact and free_sims(problem).all() and winner.cost_micros == optimum.cost_micros
+    if certificate is None:
+        certificate = candidates.bound_only(problem, winner)
+    certificate = replace(certificate, cost_micros=winner.cost_micros)
+    is_proven = winner.cost_micros in (optimal_micros, certificate.bound_micros)
+    return _result(problem, current, winner, legacy, certificate, is_proven=is_proven)
+
+
+def _changed(problem: Problem, found: list[Candidate], legacy: Legacy) -> list[Candidate]:
+    """Candidates that change something, with further ones that would otherwise not compete."""
+    single = candidates.best_single_plan(problem, must_change=True)
+    return [one for one in [*found, *_some(legacy.candidate, single)] if one.changes]
+
+
+def _result(
+    problem: Problem,
+    current: Candidate,
+    winner: Candidate,
+    legacy: Legacy,
+    certificate: Certificate,
+    *,
+    is_proven: bool,
+) -> Result:
+    is_whole = not any(group.is_fixed for group in problem.groups)
     return Result(
         unit_id=problem.unit_id,
-        status=SolveStatus.OPTIMAL if is_proven else SolveStatus.FEASIBLE,
+        status=SolveStatus.OPTIMAL if is_proven and is_whole else SolveStatus.FEASIBLE,
         assignment=winner.assignment,
         cost_micros=winner.cost_micros,
         baseline_cost_micros=current.cost_micros,
-        lower_bound_micros=None,
+        lower_bound_micros=certificate.bound_micros,
         strategy=winner.strategy,
         group_strategy=winner.group_strategy,
         legacy_best_cost_micros=legacy.candidate.cost_micros if legacy.candidate else None,
         walks=legacy.walks,
         group_sequence=winner.group_sequence,
+        certificate=certificate,
     )
 
 
