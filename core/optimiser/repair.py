@@ -20,6 +20,7 @@ _PER_KIND = 32
 _SAMPLE = 20_000
 """Rows looked at in a round; of a larger unit every so many-th, other ones in every round."""
 _MAX_ROUNDS = 40
+_PARTS = (1 << 20, 1 << 12, 64, 8)
 _STRIDE = 104_729
 _PATIENCE = 6
 _KICK_ROWS = 2_000
@@ -41,8 +42,8 @@ def repair(
     """Lower the cost of ``state`` in place, and look for better ones near it.
 
     A pool with part of a block in use would draw usage until the block is full, though less usage
-    would be better. So single transfers first see blocks of a sixty-fourth and then of an eighth of
-    the size and price, which show the way; only then whole blocks count. In small units the search
+    would be better, and no small transfer alone saves a large block. So single transfers first see
+    blocks cut into a million parts, then into fewer and fewer; only then whole blocks count. In small units the search
     begins again from the best state with a few rows moved at random (iterated local search).
 
     Parameters
@@ -62,10 +63,11 @@ def repair(
     """
     budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.5))
     search = _Search(problem, rows, multipliers, dual_value, seed, budget)
-    for parts in (64, 8):
-        state.reprice(state.prices.in_parts(parts))
+    whole = PoolPrices.of(problem)
+    for parts in _PARTS:
+        state.reprice(whole.in_parts(parts))
         search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
-    state.reprice(PoolPrices.of(problem))
+    state.reprice(whole)
     search.rounds(state, _MAX_ROUNDS, in_pairs=True)
     if rows.n_rows <= _KICK_ROWS:
         for _ in range(kicks):

@@ -13,6 +13,10 @@ from core.optimiser.rows import CHEAPEST_INDIVIDUAL, Rows
 from core.problem import Int32Array, Int64Array, Problem
 
 
+_LEAST_PRICE = 1_000
+"""Micro-units that a part of a block costs at least."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PoolPrices:
     """Block size and price tiers of the pools; all prices 0 where overage is not minimised."""
@@ -22,13 +26,18 @@ class PoolPrices:
     rate: Int64Array
 
     def in_parts(self, parts: int) -> PoolPrices:
-        """Blocks of about one ``parts``-th of the size and the price; tiers keep their volumes."""
-        block = np.maximum(self.block // parts, 1)
+        """Blocks of about one ``parts``-th of the size and the price; tiers keep their volumes.
+
+        Less finely cut are blocks whose price would round to few micro-units, and tiny ones.
+        """
+        finest = np.minimum(self.block, np.maximum(self.rate[:, 0] // _LEAST_PRICE, 1))
+        block = -(-self.block // np.minimum(parts, finest))
         share = np.maximum(self.block // block, 1)
         is_tier = self.from_block < NEVER
+        from_block = np.minimum(self.from_block, NEVER // share[:, np.newaxis])
         return PoolPrices(
             block=block,
-            from_block=np.where(is_tier, self.from_block * share[:, np.newaxis], self.from_block),
+            from_block=np.where(is_tier, from_block * share[:, np.newaxis], self.from_block),
             rate=self.rate // share[:, np.newaxis],
         )
 
