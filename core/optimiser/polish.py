@@ -24,7 +24,10 @@ MAX_ROWS = 2_000
 """Units with more distinct rows are not polished: their gap is small without."""
 
 _EXACT_ROWS = 90
-_NEAR_ROWS = 60
+_NEAR_ROWS = 400
+_NEAR_SHARE = 40
+"""A node of the larger program costs so many times a node of a small one."""
+_LEAST_NEAR_NODES = 10
 _MICROS = 1e-6
 _TOLERANCE = 1e-9
 _SAFETY_SECONDS = 120.0
@@ -73,6 +76,7 @@ def polish(
     ----------
     nodes
         Most nodes of the search tree; a count, so that results do not depend on the machine's speed.
+        A unit of which only a part takes part has a fortieth.
 
     Returns
     -------
@@ -88,6 +92,9 @@ def polish(
     open_rows = np.flatnonzero(n_options > 1)
     is_whole = len(open_rows) <= _EXACT_ROWS
     if not is_whole:
+        nodes //= _NEAR_SHARE
+        if nodes < _LEAST_NEAR_NODES:
+            return state, Polished(is_optimal=False)
         second = np.full(len(first), np.inf)
         for r in open_rows.tolist():
             second[r] = np.partition(merged.loss[merged.row == r], 1)[1]

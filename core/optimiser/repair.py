@@ -20,7 +20,9 @@ _PER_KIND = 32
 _SAMPLE = 20_000
 """Rows looked at in a round; of a larger unit every so many-th, other ones in every round."""
 _MAX_ROUNDS = 40
-_PARTS = (1 << 20, 1 << 12, 64, 8)
+_PARTS = 1 << 20
+_PAYING = 0.999
+"""A pool pays overage at the optimum where its multiplier reaches this share of the price."""
 _STRIDE = 104_729
 _PATIENCE = 6
 _KICK_ROWS = 2_000
@@ -39,12 +41,13 @@ def repair(
     pairs: int,
     kicks: int,
 ) -> State:
-    """Lower the cost of ``state`` in place, and look for better ones near it.
+    """Lower the cost of ``state``, which is changed, and look for better ones near it.
 
     A pool with part of a block in use would draw usage until the block is full, though less usage
-    would be better, and no small transfer alone saves a large block. So single transfers first see
-    blocks cut into a million parts, then into fewer and fewer; only then whole blocks count. In small units the search
-    begins again from the best state with a few rows moved at random (iterated local search).
+    would be better, and no small transfer alone saves a large block. So the search first sees blocks
+    cut into a million parts, which has one price per byte; then a whole block as the price of
+    entering a pool's overage, and the parts beyond; only then whole blocks. In small units it begins
+    again from the best state with a few rows moved at random (iterated local search).
 
     Parameters
     ----------
@@ -59,16 +62,22 @@ def repair(
     Returns
     -------
     State
-        The best one.
+        The best one; it costs no more than ``state`` did.
     """
     budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.5))
     search = _Search(problem, rows, multipliers, dual_value, seed, budget)
-    whole = PoolPrices.of(problem)
-    for parts in _PARTS:
-        state.reprice(whole.in_parts(parts))
-        search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
+    whole, first = PoolPrices.of(problem), state.copy()
+    parts = whole.in_parts(_PARTS)
+    state.reprice(parts)
+    search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
+    top = whole.rate[:, -1] / whole.block
+    state.reprice(parts.with_entry(whole, multipliers.pools >= _PAYING * top))
+    search.rounds(state, _MAX_ROUNDS // 4, in_pairs=True, patience=2)
     state.reprice(whole)
     search.rounds(state, _MAX_ROUNDS, in_pairs=True)
+    if state.cost_micros > first.cost_micros:
+        state = first
+        search.rounds(state, _MAX_ROUNDS, in_pairs=True)
     if rows.n_rows <= _KICK_ROWS:
         for _ in range(kicks):
             if search.is_done(state):

@@ -10,7 +10,7 @@ from core.billing.individual import started, tiered
 from core.billing.tariff import NEVER
 from core.domain import ChargeType
 from core.optimiser.rows import CHEAPEST_INDIVIDUAL, Rows
-from core.problem import Int32Array, Int64Array, Problem
+from core.problem import BoolArray, Int32Array, Int64Array, Problem
 
 
 _LEAST_PRICE = 1_000
@@ -39,6 +39,35 @@ class PoolPrices:
             block=block,
             from_block=np.where(is_tier, from_block * share[:, np.newaxis], self.from_block),
             rate=self.rate // share[:, np.newaxis],
+        )
+
+    def with_entry(self, whole: PoolPrices, is_paying: BoolArray) -> PoolPrices:
+        """Charge a whole block for the first part of a pool, and each further part its own price.
+
+        A paid block then does not invite more usage, and leaving it altogether pays.
+
+        Parameters
+        ----------
+        whole
+            The true prices, of which these are parts.
+        is_paying
+            Shape ``(n_pools,)``: pools that pay overage at the optimum; they keep the true prices.
+        """
+        second = np.ones((len(self.block), 1), dtype=np.int64)
+        never = np.full((len(self.block), 1), NEVER)
+        keeps = is_paying[:, np.newaxis]
+        return PoolPrices(
+            block=np.where(is_paying, whole.block, self.block),
+            from_block=np.where(
+                keeps,
+                np.hstack([whole.from_block, never]),
+                np.hstack([self.from_block[:, :1], second, self.from_block[:, 1:]]),
+            ),
+            rate=np.where(
+                keeps,
+                np.hstack([whole.rate, whole.rate[:, -1:]]),
+                np.hstack([whole.rate[:, :1], self.rate]),
+            ),
         )
 
     @classmethod
