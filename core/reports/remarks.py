@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.domain import ChargeType, PoolScope, UsageBasis
+from core.domain import ChargeType, PoolScope, SolveStatus, UsageBasis
 from core.eligibility import (
     REASON_NO_COMMUNICATION_PLAN,
     REASON_NO_PLAN_LIST,
@@ -13,7 +13,8 @@ from core.eligibility import (
 from core.files.rejects import REASON_SENTENCES
 from core.outcome import Outcome
 from core.reports.meta import ReportMeta
-from core.reports.summary import SKIPPED
+from core.reports.summary import SKIPPED, gap_percent
+from core.units import micros_to_text
 
 LISTED_SENTENCES = {
     REASON_NOT_BILLABLE: "The carrier does not bill SIMs in this state.",
@@ -59,10 +60,10 @@ def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
     texts = []
     if meta.is_dry_run:
         texts.append("DRY RUN: nothing was or will be changed at the carrier.")
-    texts += [*_left_out(outcome), _usage_basis(meta), *_assumptions(meta)]
+    texts += [*_left_out(outcome), _how_sure(outcome), _usage_basis(meta), *_assumptions(meta)]
     if outcome.taxes is not None:
         texts.append(_TAXES)
-    texts += _not_known(outcome)
+    texts += _legacy_method(outcome)
     texts += meta.remarks
     texts += meta.notes
     if meta.warnings.count:
@@ -96,6 +97,25 @@ def _left_out(outcome: Outcome) -> list[str]:
     return [*texts, skipped] if skipped else texts
 
 
+def _how_sure(outcome: Outcome) -> str:
+    """Say how near the cost is to the lowest possible one (O2, O3)."""
+    cost, bound = outcome.optimized.objective_micros, outcome.lower_bound_micros
+    if bound is None:
+        return "How sure is this? Not known: there is no lower bound for all of these SIMs."
+    text = f"How sure is this? No allowed choice of plans costs less than {micros_to_text(bound)}: "
+    if cost == bound:
+        text += "this one costs just that."
+    else:
+        gap = gap_percent(cost, bound)
+        percent = "" if gap is None else f" ({gap:.4f} % of it)"
+        text += f"at most {micros_to_text(cost - bound)}{percent} more could be saved."
+        if all(unit.status is SolveStatus.OPTIMAL for unit in outcome.units):
+            text += " The solver of small units found that none of it can be."
+    if outcome.grouping is not None:
+        text += " The command carrier-opt verify checks the bound from the files."
+    return text
+
+
 def _usage_basis(meta: ReportMeta) -> str:
     if meta.usage_basis is UsageBasis.PROJECTED:
         return "Plans are chosen by the usage expected at the end of the cycle."
@@ -120,15 +140,11 @@ def _assumptions(meta: ReportMeta) -> list[str]:
     ]
 
 
-def _not_known(outcome: Outcome) -> list[str]:
-    texts = []
-    if outcome.lower_bound_micros is None:
-        texts.append(
-            "How far the cost is from the lowest possible one is not known in this version."
-        )
-    if outcome.legacy_best_cost_micros is not None:
-        texts.append(
-            "The best cost by the legacy method comes from a generous reconstruction of that "
-            "method, whose program is not at hand."
-        )
-    return texts
+def _legacy_method(outcome: Outcome) -> list[str]:
+    if outcome.legacy_best_cost_micros is None:
+        return []
+    text = (
+        "The best cost by the legacy method comes from a generous reconstruction of that method, "
+        "whose program is not at hand."
+    )
+    return [text]

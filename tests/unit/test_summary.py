@@ -157,9 +157,31 @@ def test_remarks_say_what_was_left_out_assumed_and_is_not_known(outcome):
         "DRY RUN", "SIMs on rate plans that are not in the catalogue: 1.",
         "more rate plans than allowed: 1, with 2 SIMs", "G0002",
         "actual usage so far", "before percentage taxes", "Confirm this with the carrier",
-        "not known in this version", "generous reconstruction", "by the caller", "a note",
+        "Not known: there is no lower bound", "generous reconstruction", "by the caller", "a note",
     ):  # fmt: skip
         assert words in texts
     assert "Plans are chosen before tax" not in texts
     taxed = remarks(replace(outcome, taxes=()), META)
     assert any("Plans are chosen before tax" in text for text in taxed)
+
+
+@pytest.mark.parametrize(
+    ("bound", "status", "expected"),
+    [
+        (4_500_001, SolveStatus.OPTIMAL, "less than 4.500001: this one costs just that."),
+        (
+            4_000_001, SolveStatus.FEASIBLE,
+            "less than 4.000001: at most 0.500000 (12.5000 % of it) more could be saved.",
+        ),
+        (
+            4_000_001, SolveStatus.OPTIMAL,
+            "more could be saved. The solver of small units found that none of it can be.",
+        ),
+        (0, SolveStatus.FEASIBLE, "less than 0.000000: at most 4.500001 more could be saved."),
+    ],
+)  # fmt: skip
+def test_a_remark_says_how_sure_the_result_is(outcome, bound, status, expected):
+    units = (replace(UNIT, lower_bound_micros=bound, status=status),)
+    texts = remarks(replace(outcome, lower_bound_micros=bound, units=units), META)
+    (text,) = [text for text in texts if text.startswith("How sure is this?")]
+    assert text.endswith(expected)
