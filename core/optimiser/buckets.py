@@ -74,7 +74,8 @@ def _borders(usage: Int64Array, n_classes: int, wanted: int) -> Int64Array:
     shares = mass[-1] * np.arange(1, wanted - half + 1) / (wanted - half + 1)
     by_mass = sample[np.searchsorted(mass, shares).clip(max=len(sample) - 1)]
     borders = np.unique(np.concatenate([by_count, by_mass]))
-    return borders[borders < usage.max()].astype(np.int64)
+    inner: Int64Array = borders[borders < usage.max()].astype(np.int64)
+    return inner
 
 
 def _none() -> Int64Array:

@@ -204,7 +204,7 @@ class _Prover:
 
 
 def _first_state(problem: Problem, rows: Rows, prover: _Prover) -> State:
-    """The rounded mixture, within the limits."""
+    """Round the mixture, and bring it within the limits."""
     prices = LinePrices(problem, rows)
     state = State(problem, rows, round_mixture(rows, prover.buckets, prover.mixture, prices))
     if not is_limited(problem):

@@ -72,7 +72,8 @@ def _has_choice(problem: Problem, plans_of: BoolArray) -> BoolArray:
     n_listed = plans_of.sum(axis=1)
     is_listed = plans_of[problem.group, problem.current]
     has_other = n_listed[problem.group] > is_listed
-    return free_sims(problem) & ~problem.is_locked & has_other
+    has_choice: BoolArray = free_sims(problem) & has_other
+    return has_choice
 
 
 def _message_cost_varies(problem: Problem, plans_of: BoolArray, has_choice: BoolArray) -> BoolArray:

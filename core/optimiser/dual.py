@@ -214,7 +214,7 @@ class _Search:
         return parts
 
     def mixture(self) -> Mixture:
-        """What the last master mixes; the best point where it says nothing of a bucket."""
+        """Take what the last master mixes; the best point where it says nothing of a bucket."""
         best = next(k for k, y in enumerate(self.points) if y is self.best_point)
         parts = [part or [(best, 1.0)] for part in self._parts()]
         used = sorted({point for part in parts for point, _ in part})

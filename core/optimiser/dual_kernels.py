@@ -62,7 +62,7 @@ def _won(i: int, until: int, alone: int, intercept: float, slope: float, usage: 
 
 
 @njit(cache=True, error_model="numpy")
-def evaluate(
+def evaluate(  # noqa: C901 - one loop, since array arguments make calls inside it slow
     segment_start: Int64Array, segment_class: Int64Array, segment_bucket: Int64Array,
     usage: Int64Array, prefix_usage: Int64Array, line_start: Int64Array, line_plan: Int32Array,
     line_pool: Int32Array, line_included: Int64Array, line_change: BoolArray, intercept: Any,
@@ -130,7 +130,7 @@ def evaluate(
 @njit(cache=True, error_model="numpy")
 def choose(
     i: int, end: int, first: int, last: int, usage: Int64Array, intercept: Any, slope: Any,
-    has_individual: bool, individual: Int64Array, run_end: Int64Array, own: Int64Array, at: int,
+    has_individual: bool, individual: Int64Array, run_end: Int64Array, own: Int64Array, at: int,  # noqa: FBT001 - compiled code takes no keywords
     choice: Int32Array,
 ) -> None:  # fmt: skip
     """Write what :func:`evaluate` chooses for rows ``i .. end`` of one class: lines, or -1.

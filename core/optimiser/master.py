@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from core.optimiser.highs import quiet_solver
 from core.optimiser.multipliers import FloatArray, Variables
 
 _TOTAL = 1e4
@@ -20,11 +21,7 @@ class Master:
         self._upper = variables.upper
         self._scale = _TOTAL / max(abs(value), 1.0)
         self._n = len(variables.upper)
-        self._solver = highspy.Highs()
-        for option, setting in {
-            "output_flag": False, "threads": 1, "solver": "simplex", "presolve": "off",
-        }.items():  # fmt: skip
-            self._solver.setOptionValue(option, setting)
+        self._solver = quiet_solver(solver="simplex", presolve="off")
         n = self._n + n_buckets
         cost = np.concatenate(
             [variables.objective * variables.upper * self._scale, np.ones(n_buckets)]
@@ -67,4 +64,5 @@ class Master:
     def weights(self) -> FloatArray:
         """Dual value of every cut, at least 0; those of one bucket add up to 1."""
         solution: Any = self._solver.getSolution()
-        return np.abs(np.array(solution.row_dual))
+        weights: FloatArray = np.abs(np.array(solution.row_dual))
+        return weights

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.domain import ChargeType
+from core.optimiser.highs import quiet_solver
 from core.optimiser.multipliers import FloatArray, LinePrices, Multipliers
 from core.optimiser.rows import CHEAPEST_INDIVIDUAL, NO_INDIVIDUAL, Rows, limited_plans
 from core.optimiser.state import State
@@ -142,8 +143,8 @@ def _options(
                 fee = float(own)
             pool = int(lines.pool[j])
             net = usage - int(lines.included_bytes[j]) if pool >= 0 else 0
-            option = (r, j, int(lines.plan[j]), pool, net, own, int(lines.is_change[j]))
-            found.append((option, fee + float(intercept[j]) + float(slope[j]) * usage))
+            entry = (r, j, int(lines.plan[j]), pool, net, own, int(lines.is_change[j]))
+            found.append((entry, fee + float(intercept[j]) + float(slope[j]) * usage))
         least = min(cost for _, cost in found)
         for option, cost in found:
             if cost - least <= most_loss:
@@ -236,13 +237,12 @@ class _Program:
         self._add_pools()
         self._add_limits()
         cost, low, high = np.array(self._columns).reshape(-1, 3).T
-        solver = highspy.Highs()
-        for option, setting in {
-            "output_flag": False, "threads": 1, "parallel": "off", "mip_rel_gap": 0.0,
-            "mip_abs_gap": 0.4 * _MICROS, "mip_feasibility_tolerance": _TOLERANCE,
-            "random_seed": 0, "time_limit": _SAFETY_SECONDS,
-        }.items():  # fmt: skip
-            solver.setOptionValue(option, setting)
+        solver = quiet_solver(
+            mip_rel_gap=0.0,
+            mip_abs_gap=0.4 * _MICROS,
+            mip_feasibility_tolerance=_TOLERANCE,
+            time_limit=_SAFETY_SECONDS,
+        )
         none = np.zeros(0, dtype=np.int32)
         n = len(cost)
         solver.addCols(n, cost, low, high, 0, none, none, np.zeros(0))
@@ -339,7 +339,7 @@ class _Program:
             self._entries.append((at, [1.0] * len(at), -np.inf, float(left)))
 
     def _start(self) -> Any:
-        """The present assignment as a solution of the program."""
+        """Express the present assignment as a solution of the program."""
         import highspy
 
         solution = highspy.HighsSolution()
@@ -356,7 +356,7 @@ class _Program:
         return solution
 
     def _read(self, values: FloatArray) -> State:
-        """The state that a solution stands for; equal rows take their choices in row order."""
+        """Make the state that a solution stands for; equal rows take their choices in row order."""
         choice = self._state.choice.copy()
         merged, chosen = self._merged, self._options
         counts = np.rint(values[: self._n]).astype(np.int64)

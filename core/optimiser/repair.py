@@ -45,9 +45,10 @@ def repair(
 
     A pool with part of a block in use would draw usage until the block is full, though less usage
     would be better, and no small transfer alone saves a large block. So the search first sees blocks
-    cut into a million parts, which has one price per byte; then a whole block as the price of
-    entering a pool's overage, and the parts beyond; only then whole blocks. In small units it begins
-    again from the best state with a few rows moved at random (iterated local search).
+    cut into a million parts, which has one price per byte; then the last block that a pool has begun
+    as the price of its first part; only then whole blocks. Where pools pay overage at the optimum, a
+    second way fills their blocks instead. In small units the search begins again from the best state
+    with a few rows moved at random (iterated local search).
 
     Parameters
     ----------
@@ -70,11 +71,14 @@ def repair(
     parts = whole.in_parts(_PARTS)
     state.reprice(parts)
     search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
-    top = whole.rate[:, -1] / whole.block
-    state.reprice(parts.with_entry(whole, multipliers.pools >= _PAYING * top))
-    search.rounds(state, _MAX_ROUNDS // 4, in_pairs=True, patience=2)
-    state.reprice(whole)
-    search.rounds(state, _MAX_ROUNDS, in_pairs=True)
+    is_paying = multipliers.pools >= _PAYING * whole.rate[:, -1] / whole.block
+    ways = [np.zeros_like(is_paying)]
+    if (is_paying & (state.pools > 0)).any():
+        ways.append(is_paying)
+    found = [
+        search.finished(state, parts.with_entry(whole, state.pools, way), whole) for way in ways
+    ]
+    state = min(found, key=lambda one: one.cost_micros)
     if state.cost_micros > first.cost_micros:
         state = first
         search.rounds(state, _MAX_ROUNDS, in_pairs=True)
@@ -107,6 +111,15 @@ class _Search:
         self._is_limited = is_limited(problem)
         self._seed, self._round = seed * 1_000_003, 0
         self._pairs = pairs
+
+    def finished(self, state: State, way: PoolPrices, whole: PoolPrices) -> State:
+        """Copy a state and lower its cost at the prices ``way``, then at the true ones."""
+        copy = state.copy()
+        copy.reprice(way)
+        self.rounds(copy, _MAX_ROUNDS // 4, in_pairs=True, patience=2)
+        copy.reprice(whole)
+        self.rounds(copy, _MAX_ROUNDS, in_pairs=True)
+        return copy
 
     def is_done(self, state: State) -> bool:
         """Whether nothing better can be found, or no pair may be priced any more."""

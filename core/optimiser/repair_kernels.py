@@ -37,7 +37,7 @@ def pool_charge(net_bytes: int, block: int, from_block: Int64Array, rate: Int64A
 
 
 @njit(cache=True, error_model="numpy")
-def list_transfers(
+def list_transfers(  # noqa: C901 - one loop, since array arguments make calls inside it slow
     class_start: Int64Array, usage: Int64Array, line_start: Int64Array, line_plan: Int32Array,
     line_pool: Int32Array, line_fee: Int64Array, line_included: Int64Array, line_change: BoolArray,
     intercept: Any, slope: Any, has_individual: BoolArray, individual: Int64Array,
@@ -129,8 +129,23 @@ def list_transfers(
                     loss_of[kind, which, place] = lost
                     if count[kind, which] == half:
                         worst[kind, which] = key[kind, which].max()
+    return _write_transfers(
+        class_start, usage, line_start, line_pool, line_fee, line_included, line_change, individual,
+        own_row, own, choice, count, row_of, to_of, loss_of, whole, loss,
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def _write_transfers(
+    class_start: Int64Array, usage: Int64Array, line_start: Int64Array, line_pool: Int32Array,
+    line_fee: Int64Array, line_included: Int64Array, line_change: BoolArray,
+    individual: Int64Array, own_row: Int64Array, own: Int64Array, choice: Int32Array,
+    count: Int64Array, row_of: Int64Array, to_of: Int64Array, loss_of: Any, whole: Int64Array,
+    loss: Any,
+) -> int:  # fmt: skip
+    """Fill ``whole`` and ``loss`` with the transfers that were kept, each once."""
     n = 0
-    for kind in range(n_kinds):
+    for kind in range(len(count)):
         for which in range(2):
             for place in range(count[kind, which]):
                 i, j = row_of[kind, which, place], to_of[kind, which, place]
@@ -140,25 +155,24 @@ def list_transfers(
                 if is_twin or n == len(loss):
                     continue
                 k = np.searchsorted(class_start, i, side="right") - 1
-                first = line_start[k]
-                at = own_row[k] + i - class_start[k]
-                c = choice[i]
-                whole[n, 0], whole[n, 1], whole[n, 2] = i, c, j
-                before, after = individual[i] if c < 0 else 0, individual[i] if j < 0 else 0
-                whole[n, 4], whole[n, 5], whole[n, 6], whole[n, 7] = -1, -1, 0, 0
-                changed = 0
-                if c >= 0:
-                    before = own[at, c - first] if own_row[k] >= 0 else line_fee[c]
-                    changed -= line_change[c]
-                    if line_pool[c] >= 0:
-                        whole[n, 4], whole[n, 6] = line_pool[c], usage[i] - line_included[c]
-                if j >= 0:
-                    after = own[at, j - first] if own_row[k] >= 0 else line_fee[j]
-                    changed += line_change[j]
-                    if line_pool[j] >= 0:
-                        whole[n, 5], whole[n, 7] = line_pool[j], usage[i] - line_included[j]
-                whole[n, 3], whole[n, 8] = after - before, changed
+                whole[n, 0], whole[n, 1], whole[n, 2] = i, choice[i], j
+                whole[n, 3], whole[n, 8] = 0, 0
                 loss[n] = loss_of[kind, which, place]
+                for side in range(2):
+                    line = whole[n, 1 + side]
+                    sign = 1 if side else -1
+                    whole[n, 4 + side], whole[n, 6 + side] = -1, 0
+                    if line < 0:
+                        whole[n, 3] += sign * individual[i]
+                        continue
+                    cost = line_fee[line]
+                    if own_row[k] >= 0:
+                        cost = own[own_row[k] + i - class_start[k], line - line_start[k]]
+                    whole[n, 3] += sign * cost
+                    whole[n, 8] += sign * line_change[line]
+                    if line_pool[line] >= 0:
+                        whole[n, 4 + side] = line_pool[line]
+                        whole[n, 6 + side] = usage[i] - line_included[line]
                 n += 1
     return n
 
@@ -249,12 +263,12 @@ def _is_within(
 
 
 @njit(cache=True, error_model="numpy")
-def descend(
+def descend(  # noqa: C901 - one loop, since array arguments make calls inside it slow
     n: int, whole: Int64Array, loss: Any, gap: float, line_plan: Int32Array,
     individual_plan: Int32Array, choice: Int32Array, pools: Int64Array, charges: Int64Array,
     block: Int64Array, from_block: Int64Array, rate: Int64Array, sims: Int64Array,
-    least: Int64Array, most: Int64Array, is_limited: bool, n_changes: int, max_changes: int,
-    in_pairs: bool, budget: int,
+    least: Int64Array, most: Int64Array, is_limited: bool, n_changes: int, max_changes: int,  # noqa: FBT001 - compiled code takes no keywords
+    in_pairs: bool, budget: int,  # noqa: FBT001 - compiled code takes no keywords
 ) -> Any:  # fmt: skip
     """Apply single transfers and pairs that lower the cost, until none of those listed does.
 
@@ -326,7 +340,7 @@ def kick(
         state ^= state << np.uint64(17)
         t = np.int64((state >> np.uint64(11)) % np.uint64(len(whole)))
         if choice[whole[t, 0]] != whole[t, 1] or not _is_within(
-            t, -1, whole, line_plan, individual_plan, sims, least, most, changes, max_changes
+            int(t), -1, whole, line_plan, individual_plan, sims, least, most, changes, max_changes
         ):
             continue
         for side in range(2):

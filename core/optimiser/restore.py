@@ -87,8 +87,8 @@ class _Options:
     def moves(
         self, choice: Int32Array, is_from: Int64Array, to_plan: int | None = None
     ) -> tuple[Int64Array, Int64Array]:
-        """Moves of the rows ``is_from`` to other lines, those that lose least first."""
-        rows, lines = self.rows, self.rows.lines
+        """List moves of the rows ``is_from`` to other lines, those that lose least first."""
+        lines = self.rows.lines
         longest = int(np.diff(lines.start).max(initial=0))
         found: list[tuple[Int64Array, Int64Array, FloatArray]] = []
         here = self.cost(is_from, choice[is_from].astype(np.int64))

@@ -12,7 +12,6 @@ from core.domain import ChargeType
 from core.optimiser.rows import CHEAPEST_INDIVIDUAL, Rows
 from core.problem import BoolArray, Int32Array, Int64Array, Problem
 
-
 _LEAST_PRICE = 1_000
 """Micro-units that a part of a block costs at least."""
 
@@ -41,8 +40,8 @@ class PoolPrices:
             rate=self.rate // share[:, np.newaxis],
         )
 
-    def with_entry(self, whole: PoolPrices, is_paying: BoolArray) -> PoolPrices:
-        """Charge a whole block for the first part of a pool, and each further part its own price.
+    def with_entry(self, whole: PoolPrices, pools: Int64Array, fills: BoolArray) -> PoolPrices:
+        """Charge the last block that a pool has begun for its first part, and parts by themselves.
 
         A paid block then does not invite more usage, and leaving it altogether pays.
 
@@ -50,24 +49,23 @@ class PoolPrices:
         ----------
         whole
             The true prices, of which these are parts.
-        is_paying
-            Shape ``(n_pools,)``: pools that pay overage at the optimum; they keep the true prices.
+        pools
+            Shape ``(n_pools,)``: net usage.
+        fills
+            Shape ``(n_pools,)``: pools that keep the true prices. So do pools with price tiers.
         """
-        second = np.ones((len(self.block), 1), dtype=np.int64)
-        never = np.full((len(self.block), 1), NEVER)
-        keeps = is_paying[:, np.newaxis]
+        keeps = (fills | (whole.from_block[:, 1:] < NEVER).any(axis=1))[:, np.newaxis]
+        begun = np.maximum(-(-pools // whole.block) - 1, 0)
+        entry = (begun * (whole.block // self.block))[:, np.newaxis]
+        zero, never = np.zeros_like(entry), np.full_like(entry, NEVER)
+        n_tiers = whole.from_block.shape[1]
+        starts = np.hstack([zero, entry, entry + 1, *[never] * (n_tiers - 1)])
+        part = self.rate[:, :1]
+        rates = np.hstack([part, whole.rate[:, :1], *[part] * n_tiers])
         return PoolPrices(
-            block=np.where(is_paying, whole.block, self.block),
-            from_block=np.where(
-                keeps,
-                np.hstack([whole.from_block, never]),
-                np.hstack([self.from_block[:, :1], second, self.from_block[:, 1:]]),
-            ),
-            rate=np.where(
-                keeps,
-                np.hstack([whole.rate, whole.rate[:, -1:]]),
-                np.hstack([whole.rate[:, :1], self.rate]),
-            ),
+            block=np.where(keeps[:, 0], whole.block, self.block),
+            from_block=np.where(keeps, np.hstack([whole.from_block, never, never]), starts),
+            rate=np.where(keeps, np.hstack([whole.rate, *[whole.rate[:, -1:]] * 2]), rates),
         )
 
     @classmethod
