@@ -158,12 +158,16 @@ def test_a_group_with_too_many_plans_is_skipped_and_reported_as_constant():
 def test_reasons_and_changes_agree():
     outcome = optimise(make_fleet())
     rows = outcome.assignments
-    changed = rows.filter(pl.col("reason") == "changed")
+    changed = rows.filter(pl.col("reason").is_in(["changed", "changed_for_unit"]))
     assert (changed["recommended_rate_plan"] != changed["current_rate_plan"]).all()
     kept = rows.filter(pl.col("reason") == "kept")
     assert (kept["recommended_rate_plan"] == kept["current_rate_plan"]).all()
     assert changed.height == outcome.plan_changes == sum(g.plan_changes for g in outcome.groups)
     assert {g.status for g in outcome.groups if g.plan_changes} == {"optimised"}
+    saves = changed["savings_micros"] > 0
+    assert saves.any()
+    assert not saves.all()  # pools
+    assert (saves == (changed["reason"] == "changed")).all()
 
 
 def test_a_group_that_changes_nothing_is_unchanged():
