@@ -139,6 +139,7 @@ def test_a_sim_whose_plan_is_unknown_keeps_it_and_costs_nothing_known():
     empty = [name for name in ASSIGNMENT_SCHEMA if name.endswith("_micros")] + [
         "group_id",
         "unit_id",
+        "next_best_rate_plan",
     ]
     assert rows.select(empty).null_count().row(0) == (rows.height,) * len(empty)
     assert rows["active_days"].null_count() == 0
@@ -152,6 +153,8 @@ def test_a_group_with_too_many_plans_is_skipped_and_reported_as_constant():
     assert group.baseline == group.optimized
     rows = outcome.assignments.filter(group_id=group.group_id)
     assert set(rows["reason"]) == {"too_many_rate_plans"}
+    assert rows["next_best_rate_plan"].null_count() == rows.height
+    assert rows["next_best_reduced_cost_micros"].null_count() == rows.height
     assert (rows["recommended_rate_plan"] == rows["current_rate_plan"]).all()
 
 
