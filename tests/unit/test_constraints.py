@@ -111,8 +111,9 @@ def test_a_sim_that_may_change_for_too_little_shows_what_it_would_save():
 
 
 def test_a_change_that_a_limit_asks_for_is_told_apart():
-    limits = {"A": PlanLimit(min_devices=2)}
-    outcome = optimise(fleet(("B", 20), ("B", 0), ("B", 35)), Constraints(plans=limits))
+    limits = Constraints(plans={"A": PlanLimit(min_devices=2)})
+    plans = [*PLANS, plan("POOL", 1000, 0, is_pooled=True)]
+    outcome = optimise(fleet(("B", 20), ("B", 0), ("B", 35)), limits, plans)
     assert chosen(outcome) == ["A", "A", "B"]
     assert outcome.assignments["reason"].to_list() == ["changed_for_unit", "changed", "kept"]
 
