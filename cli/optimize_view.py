@@ -173,6 +173,7 @@ def money(micros: int) -> str:
 
 
 def _last_lines(outcome: Outcome) -> list[str]:
+    from cli.proof_lines import proof_lines
     from core.reports.summary import savings_percent
 
     baseline, optimized = outcome.baseline.objective_micros, outcome.optimized.objective_micros
@@ -186,6 +187,7 @@ def _last_lines(outcome: Outcome) -> list[str]:
         f"plan changes: {outcome.plan_changes:,}, savings: {money(baseline - optimized)} "
         f"({savings_percent(baseline, optimized):.2f} %)"
     )
+    lines += proof_lines(optimized, outcome.lower_bound_micros, outcome.legacy_best_cost_micros)
     if outcome.taxes is not None:
         before, after = outcome.baseline_tax_micros or 0, outcome.optimized_tax_micros or 0
         lines.append(

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 PIPE_WIDTH = 120
 
-RESULT_FILES = ("report.xlsx", "assignments.parquet", "summary.json", "rejects.csv")
+RESULT_FILES = (
+    "report.xlsx",
+    "assignments.parquet",
+    "certificate.json",
+    "summary.json",
+    "rejects.csv",
+)
 
 STAGES = {
     "PENDING": "opening the session",
@@ -112,14 +118,27 @@ def show_summary(summary: Mapping[str, Any], result: Mapping[str, Any], out: Pat
             f"session {result['session_id']} {result['state']}: "
             f"{summary['plan_changes']:,} plan changes save {summary['savings_percent']:.2f} %"
         ),
+        *_proof(summary),
         (
             f"not optimised: {listed:,} SIMs listed, {rejected:,} rows rejected, "
             f"{summary['unpriced']:,} SIMs unpriced (reasons in the workbook)"
         ),
-        *(f"  {out / name}" for name in RESULT_FILES),
+        *(f"  {out / name}" for name in RESULT_FILES if (out / name).exists()),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _proof(summary: Mapping[str, Any]) -> list[str]:
+    from decimal import Decimal
+
+    from cli.proof_lines import proof_lines
+
+    bound, legacy = (
+        None if summary[name] is None else int(Decimal(summary[name]).scaleb(6))
+        for name in ("lower_bound", "legacy_best_cost")
+    )
+    return proof_lines(int(Decimal(summary["optimized_cost"]).scaleb(6)), bound, legacy)
 
 
 def _money(baseline: str, optimized: str) -> tuple[str, str, str]:

@@ -12,14 +12,12 @@ from core.billing.bill import Bill
 from core.billing.tariff import day_classes
 from core.billing.taxes import Taxes, tax_sims
 from core.domain import ChargeType, Strategy, TaxRate
+from core.explanations import next_best, reason
 from core.grouping import Grouping, GroupPlan, unit_fleets
+from core.optimiser.explain import Explanation
 from core.optimiser.result import Result
 from core.outcome import (
     ASSIGNMENT_SCHEMA,
-    REASON_CHANGED,
-    REASON_KEPT,
-    REASON_LOCKED,
-    REASON_TOO_MANY_PLANS,
     REASON_UNPRICED,
     Cost,
     GroupOutcome,
@@ -39,11 +37,12 @@ _SUMS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UnitSolution:
-    """A solved unit with its bills, today's and the recommended one."""
+    """A solved unit with its bills, today's and the recommended one, and each SIM's next best plan."""
 
     result: Result
     baseline: Bill
     recommended: Bill
+    explanation: Explanation
 
 
 def unit_assignments(grouping: Grouping, problem: Problem, solution: UnitSolution) -> pl.DataFrame:
@@ -81,7 +80,6 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
     charge_type = grouping.policy.charge_type
     plans = np.concatenate([solution.result.assignment for solution in ordered])
     fixed = [group.group_id for group in grouping.groups if group.is_fixed]
-    is_changed = pl.col("recommended_rate_plan") != pl.col("current_rate_plan")
     untaxed = pl.lit(None, dtype=pl.Int64)
     rows: pl.DataFrame = (
         _with_active_days(grouping, pl.concat(frames))
@@ -90,16 +88,11 @@ def assignments_of(grouping: Grouping, solutions: Sequence[UnitSolution]) -> pl.
             pl.Series("recommended_rate_plan", grouping.tariff.codes).gather(plans),
             *_costs("current", [solution.baseline for solution in ordered], charge_type),
             *_costs("recommended", [solution.recommended for solution in ordered], charge_type),
+            *next_best(grouping.tariff.codes, [solution.explanation for solution in ordered]),
         )
         .with_columns(
             savings_micros=pl.col("current_cost_micros") - pl.col("recommended_cost_micros"),
-            reason=pl.when(pl.col("group_id").is_in(fixed))
-            .then(pl.lit(REASON_TOO_MANY_PLANS))
-            .when(pl.col("locked"))
-            .then(pl.lit(REASON_LOCKED))
-            .when(is_changed)
-            .then(pl.lit(REASON_CHANGED))
-            .otherwise(pl.lit(REASON_KEPT)),
+            reason=reason(fixed),
             current_tax_micros=untaxed,
             recommended_tax_micros=untaxed,
         )

@@ -9,6 +9,7 @@ from core.assembly import UnitSolution, assemble, assignments_of
 from core.domain import SolveStatus, Strategy
 from core.errors import InfeasibleError
 from core.grouping import Grouping, iter_problems
+from core.optimiser.explain import explain
 from core.optimiser.limits import violations
 from core.outcome import Outcome
 from core.problem import Problem
@@ -77,4 +78,5 @@ def _without_changes(problem: Problem, solution: UnitSolution) -> UnitSolution:
         group_strategy=(Strategy.CURRENT_ASSIGNMENT,) * len(result.group_strategy),
         certificate=certificate,
     )
-    return replace(solution, result=kept, recommended=solution.baseline)
+    explanation = explain(problem, kept.assignment, certificate)
+    return replace(solution, result=kept, recommended=solution.baseline, explanation=explanation)

@@ -21,6 +21,7 @@ from core.group_sequences import fleet_sequences
 from core.grouping import Grouping, Sequences, group_fleet, iter_problems
 from core.least_saving import drop_small_savings
 from core.optimiser.check import check
+from core.optimiser.explain import explain
 from core.optimiser.limits import require_feasible, violations
 from core.optimiser.result import Result, SolveParams
 from core.optimiser.solve import solve
@@ -98,7 +99,7 @@ def optimise_fleet(
 
 
 def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
-    """Solve one unit, check it, and price it before and after; what a worker process runs.
+    """Solve one unit, check it, price it before and after, and explain it; what a worker runs.
 
     Raises
     ------
@@ -117,7 +118,12 @@ def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
     baseline, recommended = bill(problem, problem.current), bill(problem, result.assignment)
     _check_sum(problem, baseline, result.baseline_cost_micros)
     _check_sum(problem, recommended, result.cost_micros)
-    return UnitSolution(result=result, baseline=baseline, recommended=recommended)
+    return UnitSolution(
+        result=result,
+        baseline=baseline,
+        recommended=recommended,
+        explanation=explain(problem, result.assignment, result.certificate),
+    )
 
 
 def solve_units(problems: Sequence[Problem], params: SolveParams) -> list[UnitSolution]:

@@ -27,6 +27,8 @@ ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
     "recommended_cost_micros": pl.Int64(),
     "savings_micros": pl.Int64(),
     "reason": pl.String(),
+    "next_best_rate_plan": pl.String(),  # null where the SIM may have no other plan (O9)
+    "next_best_reduced_cost_micros": pl.Int64(),
     "current_rate_micros": pl.Int64(),
     "current_overage_micros": pl.Int64(),
     "recommended_rate_micros": pl.Int64(),
@@ -44,7 +46,10 @@ ASSIGNMENT_SCHEMA: dict[str, pl.DataType] = {
 """Columns of ``assignments.parquet``, one row per SIM, sorted by ICCID."""
 
 REASON_CHANGED = "changed"
-"""Another plan is recommended."""
+"""Another plan is recommended, and the SIM's own cost (B10) falls by it."""
+REASON_CHANGED_FOR_UNIT = "changed_for_unit"
+"""Another plan is recommended though the SIM's own cost (B10) does not fall by it: the change is part
+of the answer of its solve unit, for the sake of a pool or of a limit (O8)."""
 REASON_KEPT = "kept"
 """The SIM keeps its plan: no change lowers the unit's cost as far as the strategy sees."""
 REASON_LOCKED = "locked"

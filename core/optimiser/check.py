@@ -204,6 +204,32 @@ def _compare(problem: Problem, claimed: Certificate, derived: Derived) -> None:
         )
 
 
+def unit_columns(problem: Problem) -> list[npt.NDArray[Any]]:
+    """Give what the compiled passes take of a unit: the first arguments of ``one_pass``, read-only."""
+    tariff = problem.tariff
+    lists = [group.eligible for group in problem.groups]
+    list_start = np.cumsum([0, *(len(plans) for plans in lists)], dtype=np.int64)
+    listed = np.array([plan for plans in lists for plan in plans], dtype=np.int64)
+    is_fixed = np.array([group.is_fixed for group in problem.groups], dtype=bool)
+    columns = (
+        problem.usage_bytes, problem.sms_count, problem.voice_seconds, problem.day_class,
+        problem.group, problem.current, is_fixed[problem.group] | problem.is_locked,
+        listed, list_start, problem.pool_of,
+        tariff.fee_micros, tariff.included_bytes, tariff.overage_block_bytes,
+        tariff.tier_from_block, tariff.tier_rate_micros, tariff.overage_cap_micros,
+        tariff.included_sms, tariff.sms_rate_micros,
+        tariff.included_voice_minutes, tariff.voice_rate_micros,
+    )  # fmt: skip
+    return [frozen(column) for column in columns]
+
+
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give the array the one layout for which the passes are compiled: C order and read-only."""
+    view = np.ascontiguousarray(array).view()
+    view.setflags(write=False)
+    return view
+
+
 def _check_plan_numbers(problem: Problem, assignment: Int32Array) -> None:
     if assignment.shape != (problem.n_sims,):
         raise failed(
@@ -226,23 +252,12 @@ def _pass(
     """Cost without pools, sum of least lines, SIMs per plan, net bytes per pool, and changes."""
     from core.optimiser.check_kernel import one_pass  # compiled code is loaded where it is needed
 
-    tariff = problem.tariff
-    lists = [group.eligible for group in problem.groups]
-    list_start = np.cumsum([0, *(len(plans) for plans in lists)], dtype=np.int64)
-    listed = np.array([plan for plans in lists for plan in plans], dtype=np.int64)
-    is_fixed = np.array([group.is_fixed for group in problem.groups], dtype=bool)
-    columns = (
-        problem.usage_bytes, problem.sms_count, problem.voice_seconds, problem.day_class,
-        problem.group, problem.current, is_fixed[problem.group] | problem.is_locked,
-        listed, list_start, problem.pool_of,
-        tariff.fee_micros, tariff.included_bytes, tariff.overage_block_bytes,
-        tariff.tier_from_block, tariff.tier_rate_micros, tariff.overage_cap_micros,
-        tariff.included_sms, tariff.sms_rate_micros,
-        tariff.included_voice_minutes, tariff.voice_rate_micros,
-        assignment.astype(np.int32, copy=False),
-        np.array(pool_multipliers, dtype=np.uint64), np.array(plan_multipliers, dtype=np.int64),
-    )  # fmt: skip
-    arguments: list[Any] = [_frozen(column) for column in columns]
+    arguments: list[Any] = unit_columns(problem)
+    arguments += [
+        frozen(assignment.astype(np.int32, copy=False)),
+        frozen(np.array(pool_multipliers, dtype=np.uint64)),
+        frozen(np.array(plan_multipliers, dtype=np.int64)),
+    ]
     arguments += [change_multiplier, np.uint64(scale_bits), problem.min_saving_per_change_micros]
     arguments += [problem.charge_type is not ChargeType.OVERAGE]
     arguments += [problem.charge_type is not ChargeType.RATE]
@@ -250,7 +265,7 @@ def _pass(
         *arguments
     )
     if ineligible >= 0:
-        code = tariff.codes[assignment[ineligible]]
+        code = problem.tariff.codes[assignment[ineligible]]
         raise failed(problem, f"the SIM of row {ineligible + 1} may not have rate plan {code!r}")
     if too_little >= 0:
         raise failed(
@@ -275,10 +290,3 @@ def _check_limits(problem: Problem, sims_per_plan: Sequence[int], changes: int) 
             )
     if problem.max_changes is not None and changes > problem.max_changes:
         raise failed(problem, f"{changes} SIMs change: allowed are {problem.max_changes}")
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Give the array the one layout for which the pass is compiled: C order and read-only."""
-    view = np.ascontiguousarray(array).view()
-    view.setflags(write=False)
-    return view

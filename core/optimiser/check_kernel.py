@@ -75,7 +75,7 @@ def is_less(a_high: Any, a_low: Any, b_high: Any, b_low: Any) -> Any:
 
 
 @njit(inline="always")
-def _own_data_micros(
+def own_data_micros(
     p: Any, over_bytes: Any, block: Any, tier_from: Any, tier_rate: Any, cap: Any
 ) -> Any:
     """Price a SIM's own data overage: whole blocks, each at its tier's price (B3, B8)."""
@@ -92,13 +92,13 @@ def _own_data_micros(
 
 
 @njit(cache=True, error_model="numpy")
-def _message_micros(used: int, included: int, rate: int) -> Any:
+def message_micros(used: int, included: int, rate: int) -> Any:
     """Charge for what was used beyond the included number (B5)."""
     return max(used - included, 0) * rate
 
 
 @njit(cache=True, error_model="numpy")
-def _line(
+def line(
     own: int, bits: Any, multiplier: Any, net_bytes: int, plan_multiplier: int, change: int
 ) -> Any:
     """``2**bits * own + multiplier * net_bytes + plan_multiplier + change``."""
@@ -165,11 +165,11 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
                 own += fee[p, day]
             if counts_overage:
                 if has_messages:
-                    own += _message_micros(sms[i], included_sms[p], sms_rate[p])
-                    own += _message_micros(minutes, included_minutes[p], minute_rate[p])
+                    own += message_micros(sms[i], included_sms[p], sms_rate[p])
+                    own += message_micros(minutes, included_minutes[p], minute_rate[p])
                 if s < 0:
-                    own += _own_data_micros(p, net, block, tier_from, tier_rate, cap)
-            high, low = _line(
+                    own += own_data_micros(p, net, block, tier_from, tier_rate, cap)
+            high, low = line(
                 own, bits, pool_multipliers[s] if s >= 0 else _ZERO, net,
                 plan_multipliers[p], 0 if p == now else change_multiplier,
             )  # fmt: skip

@@ -11,7 +11,15 @@ from core.eligibility import (
     REASON_UNKNOWN_RATE_PLAN,
 )
 from core.files.rejects import REASON_SENTENCES
-from core.outcome import Outcome
+from core.outcome import (
+    REASON_CHANGED,
+    REASON_CHANGED_FOR_UNIT,
+    REASON_KEPT,
+    REASON_LOCKED,
+    REASON_TOO_MANY_PLANS,
+    REASON_UNPRICED,
+    Outcome,
+)
 from core.reports.meta import ReportMeta
 from core.reports.summary import SKIPPED, gap_percent
 from core.units import micros_to_text
@@ -24,6 +32,19 @@ LISTED_SENTENCES = {
     REASON_UNKNOWN_RATE_PLAN: "The SIM's rate plan is not in the catalogue.",
 }
 """Why a SIM is listed instead of optimised, in words (E1)."""
+
+PLAN_SENTENCES = {
+    REASON_CHANGED: "Another plan is recommended, and the SIM itself costs less on it.",
+    REASON_CHANGED_FOR_UNIT: (
+        "Another plan is recommended on which the SIM itself costs no less: the change serves a "
+        "pool or keeps a limit."
+    ),
+    REASON_KEPT: "The SIM keeps its plan: no change was found that lowers the cost.",
+    REASON_LOCKED: "The SIM keeps its plan because it is locked.",
+    REASON_TOO_MANY_PLANS: "The SIM's group has more rate plans than allowed and was skipped.",
+    REASON_UNPRICED: "The SIM's rate plan is not in the catalogue: it keeps it and is in no cost.",
+}
+"""Why a SIM gets the plan that is recommended for it, in words (O9)."""
 
 MAX_NAMED_GROUPS = 20
 """Skipped groups that are named; the others are counted."""
@@ -43,6 +64,11 @@ _TAXES = (
     "fees and overage of all SIMs bear the same percentage, that changes no decision; with "
     "different ones it may."
 )
+_NEXT_BEST = (
+    "The next best rate plan of a SIM is the cheapest other one that it may have. What it costs more "
+    "by counts data in a pool at the prices that prove the lower bound; below 0, the recommended plan "
+    "is dearer for the SIM alone, and serves a pool or keeps a limit."
+)
 _MIDCYCLE = (
     "Assumed: a plan changed within the cycle is billed as if it had applied to the whole cycle. "
     "Confirm this with the carrier."
@@ -50,9 +76,9 @@ _MIDCYCLE = (
 
 
 def meaning_of(reason: str) -> str:
-    """Say what a reason of the Rejects sheet means; empty for a reason without a sentence."""
+    """Say what a reason of the workbook means; empty for a reason without a sentence."""
     sentences = {reject.value: text for reject, text in REASON_SENTENCES.items()}
-    return (sentences | LISTED_SENTENCES).get(reason, "")
+    return (sentences | LISTED_SENTENCES | PLAN_SENTENCES).get(reason, "")
 
 
 def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
@@ -63,6 +89,8 @@ def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
     texts += [*_left_out(outcome), _how_sure(outcome), _usage_basis(meta), *_assumptions(meta)]
     if outcome.taxes is not None:
         texts.append(_TAXES)
+    if outcome.assignments["next_best_rate_plan"].count():
+        texts.append(_NEXT_BEST)
     texts += _legacy_method(outcome)
     texts += meta.remarks
     texts += meta.notes

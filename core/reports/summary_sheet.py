@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from core.domain import SolveStatus
 from core.files.rejects import count_by_reason
 from core.outcome import Outcome
 from core.reports.cell_text import cell_text
@@ -28,6 +29,7 @@ FONT = "Calibri"
 _MONEY = "#,##0.00"
 _COUNT = "#,##0"
 _PERCENT = '0.00"%"'
+_GAP_PERCENT = '0.00####"%"'
 _TEXT = "@"
 _BOLD_FIGURES = ("Baseline cost", "Optimised cost", "Savings")
 _HEADING_COLOR = "1F3864"
@@ -53,7 +55,9 @@ def key_figures(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> li
         ("Savings", units_of(outcome.savings_micros), _MONEY),
         ("Savings in percent of the baseline", percent, _PERCENT),
         ("Lower bound of the cost", *_money_or(outcome.lower_bound_micros, unknown)),
-        ("Gap to the lower bound", *((gap, _PERCENT) if gap is not None else (unknown, _TEXT))),
+        ("Gap to the lower bound", *((gap, _GAP_PERCENT) if gap is not None else (unknown, _TEXT))),
+        ("Solve units", len(outcome.units), _COUNT),
+        ("  of it proven optimal", _n_optimal(outcome), _COUNT),
         (
             "Best cost by the legacy method",
             *_money_or(outcome.legacy_best_cost_micros, "none is feasible"),
@@ -85,7 +89,7 @@ def add_summary_sheet(
     for label, value, number_format in key_figures(outcome, rejects, meta):
         cells.line([label, value], number_format, is_bold=label in _BOLD_FIGURES)
     _add_chart(cells, outcome, chart_row)
-    _add_reasons(cells, rejects, meta)
+    _add_reasons(cells, outcome, rejects, meta)
     cells.heading("Remarks")
     for remark in remarks(outcome, meta):
         cells.line([remark])
@@ -152,6 +156,10 @@ def _tax_figures(outcome: Outcome) -> list[Figure]:
     return [*figures, ("Savings with taxes", units_of(bills[0] - bills[1]), _MONEY)]
 
 
+def _n_optimal(outcome: Outcome) -> int:
+    return sum(unit.status is SolveStatus.OPTIMAL for unit in outcome.units)
+
+
 def _money_or(micros: int | None, otherwise: str) -> tuple[float | str, str]:
     return (otherwise, _TEXT) if micros is None else (units_of(micros), _MONEY)
 
@@ -202,9 +210,9 @@ def _add_chart(cells: _Cells, outcome: Outcome, chart_row: int) -> None:
     cells.sheet.add_chart(chart, f"E{chart_row}")
 
 
-def _add_reasons(cells: _Cells, rejects: pl.DataFrame, meta: ReportMeta) -> None:
-    """Count rejected rows and listed SIMs by reason."""
-    counts = {"Rejected rows by reason": rejects}
+def _add_reasons(cells: _Cells, outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> None:
+    """Count SIMs, rejected rows and listed SIMs by reason."""
+    counts = {"SIMs by reason": outcome.assignments, "Rejected rows by reason": rejects}
     if meta.listed is not None:
         counts["SIMs listed, not optimised, by reason"] = meta.listed
     for title, frame in counts.items():

@@ -1,7 +1,7 @@
 """The tables of the workbook as frames: what stands in them, nothing about how it looks.
 
 Money columns are in currency units as the nearest float to the exact micro-units, since a workbook
-knows no other numbers; their names end in ``_cost`` or ``_tax`` or are ``savings``. Sums are made before, on
+knows no other numbers; their names end in ``_cost``, ``_tax`` or ``_more_by``, or are ``savings``. Sums are made before, on
 integers.
 """
 
@@ -29,6 +29,7 @@ GROUP_COLUMNS: dict[str, pl.DataType] = {
     "communication_plans": pl.String(),
     "rate_plans": pl.String(),
     "status": pl.String(),
+    "unit_status": pl.String(),
     "strategy": pl.String(),
     "devices": pl.Int64(),
     "plan_changes": pl.Int64(),
@@ -78,11 +79,12 @@ def groups_table(outcome: Outcome) -> pl.DataFrame:
 
     The totals are the outcome's own, and the rows above add up to them (B10).
     """
-    rows = [_group_row(group) for group in outcome.groups]
+    status_of = {unit.unit_id: unit.status.value for unit in outcome.units}
+    rows = [_group_row(group, status_of[group.unit_id]) for group in outcome.groups]
     if outcome.unpriced:
-        unpriced: list[object] = ["Unpriced", None, None, None, "unpriced", None, outcome.unpriced]
+        unpriced: list[object] = ["Unpriced", *[None] * 3, "unpriced", None, None, outcome.unpriced]
         rows.append([*unpriced, *[None] * (len(GROUP_COLUMNS) - len(unpriced))])
-    totals: list[object] = ["Total", None, None, None, None, None]
+    totals: list[object] = ["Total", *[None] * 6]
     rows.append(
         [
             *totals, outcome.devices, outcome.plan_changes,
@@ -131,6 +133,7 @@ def assignments_table(outcome: Outcome, meta: ReportMeta) -> pl.DataFrame:
         "recommended_overage_cost": "recommended_overage_micros",
         "recommended_cost": "recommended_cost_micros",
         "savings": "savings_micros",
+        "next_best_costs_more_by": "next_best_reduced_cost_micros",
         "current_tax": "current_tax_micros",
         "recommended_tax": "recommended_tax_micros",
     }
@@ -142,6 +145,7 @@ def assignments_table(outcome: Outcome, meta: ReportMeta) -> pl.DataFrame:
         "current_rate_plan",
         "recommended_rate_plan",
         "reason",
+        "next_best_rate_plan",
         _quotients(rows["usage_bytes"], meta.mb_bytes).alias("usage_mb"),
         *(_quotients(rows[micros], MICROS).alias(name) for name, micros in costs.items()),
         "sms_count",
@@ -151,7 +155,10 @@ def assignments_table(outcome: Outcome, meta: ReportMeta) -> pl.DataFrame:
         "jurisdiction",
     )
     counted = [name for name in ("sms_count", "voice_seconds") if not frame[name].sum()]
-    optional = ("activated_date", "active_days", "jurisdiction", "current_tax", "recommended_tax")
+    optional = (
+        "next_best_rate_plan", "next_best_costs_more_by", "activated_date", "active_days",
+        "jurisdiction", "current_tax", "recommended_tax",
+    )  # fmt: skip
     absent = [name for name in optional if frame[name].null_count() == frame.height]
     return frame.drop(counted + absent)
 
@@ -183,13 +190,14 @@ def _quotients(column: pl.Series, divisor: int) -> pl.Series:
     return pl.select(pl.when(column.is_not_null()).then(quotients)).to_series()
 
 
-def _group_row(group: GroupOutcome) -> list[object]:
+def _group_row(group: GroupOutcome, unit_status: str) -> list[object]:
     return [
         group.group_id,
         group.unit_id,
         _names(group.communication_plans),
         _names(group.rate_plans),
         group.status,
+        unit_status,
         None if group.status == SKIPPED else group.strategy.value,
         group.devices,
         group.plan_changes,

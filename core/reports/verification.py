@@ -1,7 +1,8 @@
 """Checks a run from its files alone: ``certificate.json`` and ``assignments.parquet`` (O3).
 
 The solve units are made again from the rows and the catalogue in the file, and every one goes through
-:mod:`core.optimiser.check`; then costs of SIMs, sums and ``summary.json`` are compared.
+:mod:`core.optimiser.check`; then costs, reasons and next best plans of SIMs, sums and
+``summary.json`` are compared.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from core.billing.limits import check_limits, check_sim_ranges
 from core.billing.pools import plan_pools
 from core.billing.tariff import Int32Array, build_tariff
 from core.errors import CheckFailedError, InputError
+from core.explanations import next_best, reason
 from core.group_rows import group_uses
 from core.grouping import Grouping, iter_problems, unit_fleets
 from core.optimiser.check import check_certificate, derive
+from core.optimiser.explain import explain
 from core.outcome import ASSIGNMENT_SCHEMA, REASON_UNPRICED
 from core.problem import NO_LIMIT, Problem
 from core.reports.certificate_file import fleet_hash, pools_of
@@ -98,6 +101,7 @@ def _check_rows(claimed: CertificateFile, rows: pl.DataFrame) -> None:
     wrong = unpriced.filter(
         pl.col("recommended_rate_plan").ne_missing(pl.col("current_rate_plan"))
         | (pl.col("reason") != REASON_UNPRICED)
+        | pl.col("next_best_rate_plan").is_not_null()
         | pl.any_horizontal(pl.col(costs).is_not_null())
     )
     if wrong.height:
@@ -205,6 +209,7 @@ def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> Verifie
         int(rows["current_cost_micros"].sum()),
     )
     _check_sims(problem, assignment, rows)
+    _check_explanation(problem, assignment, claim, rows)
     bound = None if claim.certificate is None else claim.certificate.bound_micros
     return VerifiedUnit(
         unit_id=problem.unit_id, devices=problem.n_sims, cost_micros=cost, bound_micros=bound
@@ -233,13 +238,33 @@ def _check_sims(problem: Problem, assignment: Int32Array, rows: pl.DataFrame) ->
         expected["current_cost_micros"] - expected["recommended_cost_micros"]
     )
     for name, values in expected.items():
-        wrong = rows[name].ne_missing(pl.Series(values))
-        if wrong.any():
-            row = wrong.arg_true()[0]
-            raise _failed(
-                problem,
-                f"{name} of SIM {rows['iccid'][row]} is {rows[name][row]}, by its bill {values[row]}",
-            )
+        _same_of_sims(problem, rows, pl.Series(name, values), "by its bill")
+
+
+def _check_explanation(
+    problem: Problem, assignment: Int32Array, claim: UnitClaim, rows: pl.DataFrame
+) -> None:
+    """Compare every SIM's reason, and its next best plan, which a unit without multipliers has not."""
+    fixed = [group.group_id for group in problem.groups if group.is_fixed]
+    reasons = rows.select(reason(fixed).alias("reason")).to_series()
+    _same_of_sims(problem, rows, reasons, "by its plans and costs")
+    if claim.certificate is None:
+        return
+    explanation = explain(problem, assignment, claim.certificate)
+    for column in next_best(problem.tariff.codes, [explanation]):
+        _same_of_sims(problem, rows, column, "by the multipliers")
+
+
+def _same_of_sims(problem: Problem, rows: pl.DataFrame, expected: pl.Series, by: str) -> None:
+    """Compare a column with what it has to be."""
+    name = expected.name
+    wrong = rows[name].ne_missing(expected)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise _failed(
+            problem,
+            f"{name} of SIM {rows['iccid'][row]} is {rows[name][row]}, {by} {expected[row]}",
+        )
 
 
 def _check_summary(

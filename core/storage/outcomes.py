@@ -38,7 +38,7 @@ from core.storage.schema import (
     optimization_unit,
 )
 from core.storage.snapshot import require_grouped
-from core.storage.unit_results import COST_COLUMNS
+from core.storage.unit_results import COST_COLUMNS, NEXT_BEST_COLUMNS
 
 
 def load_assignments(engine: sa.Engine, instance_id: int) -> pl.DataFrame:
@@ -166,7 +166,10 @@ def _read_device_results(connection: sa.Connection, instance_id: int) -> pl.Data
         "AssignedRatePlan": ("recommended_rate_plan", pl.String()),
         "ActiveDays": ("active_days", pl.Int32()),
         "Reason": ("reason", pl.String()),
-        **{column: (name, pl.Int64()) for column, name in COST_COLUMNS.items()},
+        **{
+            column: (name, ASSIGNMENT_SCHEMA[name])
+            for column, name in (COST_COLUMNS | NEXT_BEST_COLUMNS).items()
+        },
     }
     schema: dict[str, pl.DataType] = dict(columns.values())
     statement = sa.select(*(result[column] for column in columns))

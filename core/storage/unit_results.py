@@ -41,6 +41,12 @@ COST_COLUMNS = {
 }
 """Cost column of a device result to column of ``ASSIGNMENT_SCHEMA``."""
 
+NEXT_BEST_COLUMNS = {
+    "NextBestRatePlan": "next_best_rate_plan",
+    "NextBestReducedCostMicros": "next_best_reduced_cost_micros",
+}
+"""The same for the next best plan (O9)."""
+
 TOTAL_COLUMNS = {
     "BaselineCostMicros": "current_cost_micros",
     "BaselineRateCostMicros": "current_rate_micros",
@@ -213,6 +219,7 @@ def _device_results(
         ActiveDays="active_days",
         Reason="reason",
         **COST_COLUMNS,
+        **NEXT_BEST_COLUMNS,
     ).sort("QueueId", "ICCID")
 
 

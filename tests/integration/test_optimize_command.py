@@ -320,6 +320,8 @@ class TestMessages:
         assert "rejected rows: 2 (duplicate_iccid 1, not_a_number 1): see rejects.csv" in run.err
         assert "rate plan 'P-GONE' is not in the rate plans" in run.err
         assert "plan changes:" in run.out
+        assert "\nno assignment can cost less" in run.out
+        assert "\nthe legacy method, reconstructed, would cost " in run.out
         assert "report.xlsx" in run.out
         assert "rejected" not in run.out
         rejects = pl.read_csv(folder / "out/rejects.csv")

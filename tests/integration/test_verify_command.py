@@ -212,6 +212,10 @@ ROW_TAMPERING = {
     "a cost of today": ("current_cost_micros", "S02", 1),
     "a part of a cost": ("recommended_rate_micros", "S02", 1),
     "a saving": ("savings_micros", "S02", 1),
+    "a reason": ("reason", "S02", "locked"),
+    "a next best plan": ("next_best_rate_plan", "S02", "P-POOL"),
+    "a reduced cost": ("next_best_reduced_cost_micros", "S02", 1),
+    "a next best plan of an unpriced SIM": ("next_best_rate_plan", "S08", "P-SMALL"),
     "a cost of an unpriced SIM": ("current_cost_micros", "S08", 1),
     "a plan of an unpriced SIM": ("recommended_rate_plan", "S08", "P-SMALL"),
 }

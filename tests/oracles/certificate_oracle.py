@@ -140,3 +140,13 @@ def cheapest(unit, multipliers):
         if is_feasible(unit, plans, multipliers)
     ]
     return min(found, default=None)
+
+
+def next_best(unit, sim, chosen, multipliers):
+    """Cheapest other eligible plan and its reduced cost in whole micro-units; None without one."""
+    others = sorted(eligible(unit, sim) - {chosen})
+    if not others:
+        return None
+    plan = min(others, key=lambda p: line(unit, sim, p, multipliers))
+    difference = line(unit, sim, plan, multipliers) - line(unit, sim, chosen, multipliers)
+    return plan, max(-(2**63 - 1), min(2**63 - 1, round(difference)))

@@ -83,6 +83,7 @@ def test_locked_sims_keep_their_plan_with_that_as_the_reason(is_pooled):
     assert chosen(outcome) == ["B", "A", "B"]
     assert outcome.assignments["reason"].to_list() == ["locked", "changed", "locked"]
     assert outcome.assignments["locked"].to_list() == [True, False, True]
+    assert outcome.assignments["next_best_rate_plan"].to_list() == [None, "B", None]
     assert outcome.legacy_best_cost_micros == 50
     assert chosen(optimise(frame, None, plans)) == ["B", "A", "A"]
 
@@ -99,11 +100,30 @@ def test_a_sim_changes_only_for_the_least_saving_per_change():
     assert chosen(optimise(DEAR, Constraints(min_saving_per_change_micros=16))) == list("BBBA")
 
 
+def next_best(outcome):
+    return outcome.assignments.select("next_best_rate_plan", "next_best_reduced_cost_micros").rows()
+
+
+def test_a_sim_that_may_change_for_too_little_shows_what_it_would_save():
+    assert next_best(optimise(DEAR)) == [("B", 10), ("B", 10), ("B", 10), ("A", 15)]
+    outcome = optimise(DEAR, Constraints(min_saving_per_change_micros=11))
+    assert next_best(outcome) == [("A", -10), ("A", -10), ("A", -10), ("A", 15)]
+
+
+def test_a_change_that_a_limit_asks_for_is_told_apart():
+    limits = Constraints(plans={"A": PlanLimit(min_devices=2)})
+    plans = [*PLANS, plan("POOL", 1000, 0, is_pooled=True)]
+    outcome = optimise(fleet(("B", 20), ("B", 0), ("B", 35)), limits, plans)
+    assert chosen(outcome) == ["A", "A", "B"]
+    assert outcome.assignments["reason"].to_list() == ["changed_for_unit", "changed", "kept"]
+
+
 def test_a_run_that_saves_too_little_changes_nothing():
     assert chosen(optimise(DEAR, Constraints(min_saving_micros=45))) == list("AAAB")
     outcome = optimise(DEAR, Constraints(min_saving_micros=46))
     assert chosen(outcome) == list("BBBA")
     assert outcome.dropped_savings_micros == 45
+    assert next_best(outcome) == [("A", -10), ("A", -10), ("A", -10), ("B", -15)]
     assert outcome.savings_micros == outcome.plan_changes == 0
     assert outcome.groups[0].status == "unchanged"
     assert outcome.units[0].strategy is Strategy.CURRENT_ASSIGNMENT

@@ -139,6 +139,7 @@ def test_a_sim_whose_plan_is_unknown_keeps_it_and_costs_nothing_known():
     empty = [name for name in ASSIGNMENT_SCHEMA if name.endswith("_micros")] + [
         "group_id",
         "unit_id",
+        "next_best_rate_plan",
     ]
     assert rows.select(empty).null_count().row(0) == (rows.height,) * len(empty)
     assert rows["active_days"].null_count() == 0
@@ -152,18 +153,24 @@ def test_a_group_with_too_many_plans_is_skipped_and_reported_as_constant():
     assert group.baseline == group.optimized
     rows = outcome.assignments.filter(group_id=group.group_id)
     assert set(rows["reason"]) == {"too_many_rate_plans"}
+    assert rows["next_best_rate_plan"].null_count() == rows.height
+    assert rows["next_best_reduced_cost_micros"].null_count() == rows.height
     assert (rows["recommended_rate_plan"] == rows["current_rate_plan"]).all()
 
 
 def test_reasons_and_changes_agree():
     outcome = optimise(make_fleet())
     rows = outcome.assignments
-    changed = rows.filter(pl.col("reason") == "changed")
+    changed = rows.filter(pl.col("reason").is_in(["changed", "changed_for_unit"]))
     assert (changed["recommended_rate_plan"] != changed["current_rate_plan"]).all()
     kept = rows.filter(pl.col("reason") == "kept")
     assert (kept["recommended_rate_plan"] == kept["current_rate_plan"]).all()
     assert changed.height == outcome.plan_changes == sum(g.plan_changes for g in outcome.groups)
     assert {g.status for g in outcome.groups if g.plan_changes} == {"optimised"}
+    saves = changed["savings_micros"] > 0
+    assert saves.any()
+    assert not saves.all()  # pools
+    assert (saves == (changed["reason"] == "changed")).all()
 
 
 def test_a_group_that_changes_nothing_is_unchanged():

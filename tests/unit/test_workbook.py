@@ -58,6 +58,8 @@ def outcome_of(sims: Sequence[Sim], *, plan: str = "P1", unpriced: int = 0) -> O
         pl.lit(None).alias("jurisdiction"), pl.lit(None).alias("current_tax_micros"),
         pl.lit(None).alias("recommended_tax_micros"),
         pl.lit(value=False).alias("locked"),
+        pl.when(group_id="G0001").then(pl.lit("P3")).alias("next_best_rate_plan"),
+        pl.when(group_id="G0001").then(-250_001).alias("next_best_reduced_cost_micros"),
     ).select(pl.col(name).cast(dtype) for name, dtype in ASSIGNMENT_SCHEMA.items())  # fmt: skip
 
     def cost(rows: pl.DataFrame, rate: str, overage: str) -> Cost:
@@ -121,6 +123,9 @@ def test_assignments_hold_texts_as_texts_and_money_to_the_micro_unit(written):
     assert first["Current cost"] == 7.500001
     assert first["Recommended cost"] == 1.0
     assert first["Savings"] == 6.500001
+    assert (first["Next best rate plan"], first["Next best costs more by"]) == ("P3", -0.250001)
+    last = by_heading(sheet)[2]
+    assert (last["Next best rate plan"], last["Next best costs more by"]) == (None, None)
     assert first["Usage (MB)"] == 1.5
     cells = {cell.value: sheet.cell(2, cell.column) for cell in sheet[1]}
     assert (cells["ICCID"].data_type, cells["ICCID"].number_format) == ("s", "@")
@@ -129,10 +134,10 @@ def test_assignments_hold_texts_as_texts_and_money_to_the_micro_unit(written):
 
 def test_long_sheets_have_a_filter_and_a_header_that_stays(written):
     book = written()
-    for name, last in {"Assignments": "O4", "Groups": "P3", "Rejects": "H1"}.items():
+    for name, last in {"Assignments": "Q4", "Groups": "Q3", "Rejects": "H1"}.items():
         assert book[name].auto_filter.ref == f"A1:{last}"
         assert book[name].freeze_panes == "B2"
-    assert book["Assignments"].dimensions == "A1:O4"
+    assert book["Assignments"].dimensions == "A1:Q4"
 
 
 def test_groups_add_up_to_the_totals(written):
@@ -213,6 +218,8 @@ def test_the_summary_shows_the_totals_a_chart_and_the_remarks(written):
     assert column["Baseline cost"] == 9.734568
     assert column["Savings"] == 6.499994
     assert column["Lower bound of the cost"] == "not known"
+    assert (column["Solve units"], column["  of it proven optimal"]) == (1, 0)
+    assert column["changed"] == 3
     assert column["not_billable"] == 1
     assert any("actual usage so far" in str(label) for label in column)
     assert len(sheet._charts) == 1

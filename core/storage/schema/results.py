@@ -212,6 +212,8 @@ def _device_result_columns() -> tuple[sa.Column[Any], ...]:
         money("RecommendedOverageMicros"),
         sa.Column("ActiveDays", sa.Integer),
         sa.Column("Reason", key_text(64), nullable=False),
+        sa.Column("NextBestRatePlan", key_text(128)),  # null: the SIM may have no other plan (O9)
+        money("NextBestReducedCostMicros", nullable=True),
     )
 
 
