@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.billing.bill import total_cost
+from core.errors import InfeasibleError
 from core.optimiser.buckets import build_buckets
 from core.optimiser.certificate import Certificate
 from core.optimiser.check import certify
 from core.optimiser.classes import build_rows
 from core.optimiser.dual import Dual, Mixture, maximise_dual
 from core.optimiser.expand import expand
-from core.optimiser.limits import least_change_assignment
+from core.optimiser.limits import least_change_assignment, violations
 from core.optimiser.multipliers import LinePrices
 from core.optimiser.polish import polish
 from core.optimiser.repair import repair
@@ -32,9 +33,10 @@ from core.optimiser.restore import choices_on, restore_limits
 from core.optimiser.result import SolveParams
 from core.optimiser.rounding import round_mixture
 from core.optimiser.rows import Rows, is_limited
-from core.optimiser.state import PoolPrices, State, pool_charges
+from core.optimiser.state import PoolPrices, State, own_costs, pool_charges
 from core.optimiser.whole_multipliers import WholeMultipliers, whole_multipliers
 from core.problem import Int32Array, Problem
+from core.units import micros_to_text
 
 NOT_ALLOWED = 1 << 60
 """Own cost of a row on a line that saves too little (O8)."""
@@ -74,6 +76,8 @@ def certified(problem: Problem, params: SolveParams) -> Certified:
     ------
     CheckFailedError
         If the independent check does not confirm cost and bound: an error in this program.
+    InfeasibleError
+        If limits ask for changes that save less than the least saving per change (O8).
     """
     rows = build_rows(problem)
     prover = _Prover.of(problem, rows)
@@ -87,11 +91,14 @@ def certified(problem: Problem, params: SolveParams) -> Certified:
     state, polished = polish(
         problem, rows, state, prover.multipliers, prover.value, nodes=params.polish_nodes
     )
+    if prover.keeps_present:
+        state = _with_enough_savings(problem, rows, state)
     assignment = expand(problem, rows, state.choice)
     return Certified(
         assignment=assignment,
         certificate=prover.certificate(assignment, total_cost(problem, assignment)),
-        is_optimal=polished.is_optimal,
+        # Lines that save just the least saving may have been left out: nothing is claimed of them.
+        is_optimal=polished.is_optimal and not prover.keeps_present,
         was_stopped=polished.was_stopped,
     )
 
@@ -214,3 +221,19 @@ def _first_state(problem: Problem, rows: Rows, prover: _Prover) -> State:
         return restored
     known = least_change_assignment(problem)[rows.sim]
     return State(problem, rows, choices_on(rows, known))
+
+
+def _with_enough_savings(problem: Problem, rows: Rows, state: State) -> State:
+    """Give up a state of which a change saves too little, for the present plans (O8)."""
+    own, _ = own_costs(rows, state.choice)
+    if not (own >= NOT_ALLOWED).any():
+        return state
+    violated = violations(problem, problem.current)
+    if violated:
+        msg = (
+            f"min_saving_per_change is {micros_to_text(problem.min_saving_per_change_micros)}, and "
+            f"without changes that save less another constraint is violated ({violated}): lower "
+            "min_saving_per_change, or ease that constraint"
+        )
+        raise InfeasibleError(msg)
+    return State(problem, rows, choices_on(rows, problem.current[rows.sim]))

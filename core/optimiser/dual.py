@@ -134,7 +134,7 @@ class _Oracle:
         rows, buckets = self.rows, self.buckets
         intercept, slope = self.line_prices.at(self.multipliers(y))
         value = np.zeros(buckets.n_buckets)
-        pool_bytes = np.zeros((buckets.n_buckets, self.n_pools))
+        pool_bytes = np.zeros((buckets.n_buckets, max(1, self.n_pools)))
         plan_sims = np.zeros((buckets.n_buckets, self.n_plans))
         changes = np.zeros(buckets.n_buckets)
         lines = rows.lines

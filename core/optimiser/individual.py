@@ -46,11 +46,13 @@ def is_separable(problem: Problem) -> bool:
 
     True where no SIM that has a choice can be in a pool, where pools cost nothing, and with at most
     one SIM. SIMs without a choice are constant, and so is what their pools cost. False under limits
-    that count over SIMs (O8).
+    that count over SIMs (O8), and for one SIM in a pool under a least saving per change, which is
+    measured at the pool's multiplier and not by its whole blocks.
     """
     if problem.has_limits:
         return False
-    if problem.n_sims <= 1 or problem.charge_type is ChargeType.RATE:
+    is_alone = problem.n_sims <= 1 and not problem.min_saving_per_change_micros
+    if is_alone or problem.charge_type is ChargeType.RATE:
         return True
     for g, (group, rows) in enumerate(zip(problem.groups, free_rows(problem), strict=True)):
         plans = sorted({*group.eligible, *np.unique(problem.current[rows]).tolist()})

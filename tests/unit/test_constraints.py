@@ -149,11 +149,13 @@ def test_too_small_a_saving_is_refused_where_the_present_plans_violate_a_limit(m
 
 
 def _moving_the_first_sim(problem, params):
+    """Its answer instead of a solver's, with the solver's bound."""
     assignment = problem.current.copy()
     assignment[0] = 0
-    unlimited = replace(problem, max_sims=np.full(2, 1 << 62))
-    result = optimisation_solve(unlimited, params)
-    return replace(result, assignment=assignment, cost_micros=result.baseline_cost_micros - 10)
+    result = optimisation_solve(problem, params)
+    cost = result.baseline_cost_micros - 10
+    certificate = replace(result.certificate, cost_micros=cost)
+    return replace(result, assignment=assignment, cost_micros=cost, certificate=certificate)
 
 
 optimisation_solve = optimisation.solve
@@ -171,6 +173,20 @@ def test_constraints_that_cannot_be_kept_are_named(workers):
     asked = Constraints(plans={"A": PlanLimit(min_devices=5)})
     with pytest.raises(InfeasibleError, match="'A': min is 5, but only 4 SIMs have it or may"):
         optimise(DEAR, asked, workers=workers)
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize("n", [4, 40])
+def test_limits_that_ask_for_changes_without_the_least_saving_are_named(n, is_pooled):
+    """All are on A, where none saves 50 by leaving."""
+    plans = [plan("A", 10, 10, is_pooled=is_pooled), plan("B", 20, 40, is_pooled=is_pooled)]
+    frame = fleet(*[("A", k % 50) for k in range(n)])
+    asked = Constraints(plans={"A": PlanLimit(max_devices=1)}, min_saving_per_change_micros=50)
+    words = r"min_saving_per_change is 0\.000050, .* 'A': max is 1, and \d+ SIMs are on it"
+    with pytest.raises(InfeasibleError, match=words):
+        optimise(frame, asked, plans)
+    outcome = optimise(frame, replace(asked, plans={}), plans)
+    assert outcome.plan_changes == 0
 
 
 def test_candidates_that_violate_a_limit_are_none():
@@ -198,7 +214,12 @@ def test_present_plans_that_violate_a_limit_do_not_win():
     assert chosen(optimise(frame)) == list("AAB")
     outcome = optimise(frame, Constraints(plans={"A": PlanLimit(max_devices=0)}))
     assert chosen(outcome) == list("BBB")
-    assert outcome.units[0].strategy is Strategy.BEST_SINGLE_PLAN
+    assert outcome.units[0].status is SolveStatus.OPTIMAL
+    assert outcome.lower_bound_micros == 3 * 20  # nothing else is allowed
+    problem = problem_of(frame, Constraints(plans={"A": PlanLimit(max_devices=0)}))
+    result = solve_unit(problem, SolveParams(is_certified=False)).result
+    assert result.strategy is Strategy.BEST_SINGLE_PLAN
+    assert result.assignment.tolist() == [1, 1, 1]
 
 
 def test_sims_under_a_limit_are_not_separable():

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from core import optimisation
 from core.assembly import assemble, assignments_of, unit_assignments
+from core.billing.bill import bill
 from core.domain import (
     BillingCycle,
     BillingPolicy,
@@ -21,7 +22,7 @@ from core.domain import (
     SolveStatus,
     Strategy,
 )
-from core.errors import CarrierOptError
+from core.errors import CarrierOptError, CheckFailedError
 from core.fleet import normalise_fleet
 from core.grouping import build_problem, group_fleet, iter_problems
 from core.optimisation import fleet_sequences, optimise_fleet, solve_unit
@@ -232,8 +233,22 @@ def test_an_empty_fleet_has_an_empty_outcome():
     assert outcome.lower_bound_micros is outcome.legacy_best_cost_micros is None
 
 
+def test_the_bound_of_the_fleet_is_that_of_its_units_together():
+    outcome = optimise(make_fleet())
+    bounds = [unit.lower_bound_micros for unit in outcome.units]
+    assert len(bounds) > 1
+    assert outcome.lower_bound_micros == sum(bounds) <= outcome.optimized.objective_micros
+    for unit in outcome.units:
+        assert 0 < unit.lower_bound_micros <= unit.optimized.objective_micros
+
+
 def test_the_bound_of_the_fleet_is_unknown_while_a_unit_has_none():
-    assert optimise(make_fleet()).lower_bound_micros is None
+    grouping, _, (first, *others) = grouped(make_fleet())
+    unknown = replace(first.result, lower_bound_micros=None, certificate=None)
+    solutions = [replace(first, result=unknown), *others]
+    outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
+    assert outcome.lower_bound_micros is None
+    assert [unit.lower_bound_micros is None for unit in outcome.units].count(True) == 1
 
 
 def test_groups_without_pooled_plans_and_fixed_groups_get_no_sequences():
@@ -273,7 +288,16 @@ def test_a_solution_survives_the_way_between_processes():
 def test_bills_that_do_not_add_up_to_the_cost_are_an_error(monkeypatch):
     grouping, _, _ = grouped(make_fleet())
     problem = build_problem(grouping, "U0001", fleet_sequences(grouping, 64))
+    today = bill(problem, problem.current)
+    monkeypatch.setattr(optimisation, "bill", lambda problem, assignment: today)
+    with pytest.raises(CarrierOptError, match="add up to"):
+        solve_unit(problem, SolveParams())
+
+
+def test_an_answer_whose_certificate_does_not_prove_it_is_an_error(monkeypatch):
+    grouping, _, _ = grouped(make_fleet())
+    problem = build_problem(grouping, "U0001", fleet_sequences(grouping, 64))
     wrong = replace(solve_unit(problem, SolveParams()).result, cost_micros=1)
     monkeypatch.setattr(optimisation, "solve", lambda problem, params: wrong)
-    with pytest.raises(CarrierOptError, match="add up to"):
+    with pytest.raises(CheckFailedError, match="cost is 1 micro-units"):
         solve_unit(problem, SolveParams())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -61,6 +62,9 @@ def make_problem(plans, usage, current, groups, *, group_of=None, charge_type="r
 
 
 POOLED = [plan("A", 10, 10), plan("B", 20, 40)]
+WALKS_ONLY = SolveParams(is_certified=False)
+"""Walks, the best single plan and the present plans compete; the certified solver does not."""
+
 INDIVIDUAL_PLANS = [
     plan("A", 10, 10, is_pooled=False),
     plan("B", 20, 40, is_pooled=False),
@@ -79,7 +83,7 @@ def test_individual_plans_are_solved_exactly():
     assert result.cost_micros == 10 + 20 + 25
     assert result.baseline_cost_micros == 20 + 30 + 45
     assert result.legacy_best_cost_micros == 55
-    assert result.lower_bound_micros is None
+    assert result.lower_bound_micros == result.certificate.bound_micros == 55
     assert result.walks == ()
 
 
@@ -122,7 +126,7 @@ def test_one_sim_gets_its_cheapest_plan_even_if_that_is_pooled():
 def test_pooled_plans_take_the_cheapest_walk():
     """Largest first: 30 bytes in B, 10 and 5 in A: 40 (all in A: 45, all in B: 60)."""
     problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1], [(0, 1)])])
-    result = solve(problem, SolveParams())
+    result = solve(problem, WALKS_ONLY)
     assert result.status is SolveStatus.FEASIBLE
     assert result.strategy is Strategy.NO_GROUPING_LARGEST_TO_SMALLEST
     assert result.group_strategy == (result.strategy,)
@@ -130,8 +134,35 @@ def test_pooled_plans_take_the_cheapest_walk():
     assert len(result.walks) == 1
 
 
+def test_the_bound_is_that_of_the_linear_relaxation_rounded_up():
+    """With a part t of the 30 bytes in B, fees are 30 + 10 t and the overage in A is 15 - 20 t.
+
+    The least is 37.5, at t = 3/4. Multipliers that prove it: 1/2 for A, where 30 bytes cost 10 + 10
+    as in B, 10 bytes 10 and 5 bytes 7.5; and 0 for B. No assignment costs less than 40.
+    """
+    problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1], [(0, 1)])])
+    for params in (SolveParams(), WALKS_ONLY):
+        result = solve(problem, params)
+        assert (result.cost_micros, result.lower_bound_micros) == (40, 38)
+        assert result.gap == 2 / 38
+        scale = 1 << result.certificate.scale_bits
+        of_a, of_b = result.certificate.pool_multipliers
+        assert abs(of_a / scale - 0.5) < 1e-6
+        assert of_b / scale < 1e-6
+
+
+def test_the_certified_solver_wins_a_tie_by_name_and_proves_an_optimum_above_its_bound():
+    problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1], [(0, 1)])])
+    result = solve(problem, SolveParams())
+    assert result.status is SolveStatus.OPTIMAL
+    assert result.strategy is Strategy.CERTIFIED
+    assert result.assignment.tolist() == [1, 0, 0]
+    assert result.cost_micros == result.legacy_best_cost_micros == 40
+    assert result.group_sequence == ()
+
+
 def test_only_the_given_strategies_are_walked():
-    params = SolveParams(strategies=(Strategy.NO_GROUPING_SMALLEST_TO_LARGEST,))
+    params = replace(WALKS_ONLY, strategies=(Strategy.NO_GROUPING_SMALLEST_TO_LARGEST,))
     problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1], [(0, 1)])])
     result = solve(problem, params)
     assert result.cost_micros == 45
@@ -140,11 +171,14 @@ def test_only_the_given_strategies_are_walked():
 
 def test_the_current_assignment_wins_where_nothing_is_cheaper():
     problem = make_problem(POOLED, [30, 10, 5], [1, 0, 0], [group([0, 1], [(0,)])])
-    result = solve(problem, SolveParams())
+    result = solve(problem, WALKS_ONLY)
     assert result.strategy is Strategy.CURRENT_ASSIGNMENT
     assert result.assignment.tolist() == [1, 0, 0]
     assert result.cost_micros == result.baseline_cost_micros == 40
     assert result.legacy_best_cost_micros == 45
+    result = solve(problem, SolveParams())
+    assert result.assignment.tolist() == [1, 0, 0]  # found by the certified solver as well
+    assert (result.status, result.cost_micros) == (SolveStatus.OPTIMAL, 40)
 
 
 def test_skip_lower_cost_check_takes_the_best_changed_assignment():
@@ -157,7 +191,7 @@ def test_skip_lower_cost_check_takes_the_best_changed_assignment():
 def test_the_best_single_plan_wins_where_walks_are_poorer():
     """The only sequence is (B): 60. All in A: 45."""
     problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1], [(1,)])])
-    result = solve(problem, SolveParams())
+    result = solve(problem, WALKS_ONLY)
     assert result.strategy is Strategy.BEST_SINGLE_PLAN
     assert (result.cost_micros, result.legacy_best_cost_micros) == (45, 60)
 
@@ -171,11 +205,42 @@ def test_of_equally_cheap_assignments_the_one_with_fewer_changes_wins():
     assert result.assignment.tolist() == [0, 0]
 
 
+def test_of_equal_sims_those_stay_on_a_plan_that_are_on_it():
+    """Three SIMs with 100 bytes belong in B, where five without usage lend them their allowance.
+
+    There they use 300 of 8 * 40 bytes, at 8 * 20. A sixth lender would cost 10 more than in A, and
+    with four 20 bytes would have to be paid. Five without usage are in B today: these stay.
+    """
+    plans = [plan("A", 10, 0), plan("B", 20, 40)]
+    current = [0] * 3 + [1] * 5 + [0] * 5
+    problem = make_problem(plans, [100] * 3 + [0] * 10, current, [group([0, 1])])
+    result = solve(problem, SolveParams())
+    assert result.cost_micros == 8 * 20 + 5 * 10
+    assert result.assignment.tolist() == [1] * 8 + [0] * 5
+
+
+def test_a_sim_keeps_its_individual_plan_beside_a_pool_where_none_is_cheaper():
+    """A and its twin cost the same; the pool C is too dear, and only makes the unit inseparable."""
+    plans = [
+        plan("A", 10, 10, is_pooled=False),
+        plan("B", 10, 10, is_pooled=False),
+        plan("C", 99, 9),
+    ]
+    problem = make_problem(plans, [5, 15, 0, 12], [1, 0, 1, 2], [group([0, 1, 2])])
+    result = solve(problem, SolveParams())
+    assert result.strategy is Strategy.CERTIFIED
+    assert result.assignment.tolist() == [1, 0, 1, 0]
+    assert result.cost_micros == result.lower_bound_micros == 10 + 15 + 10 + 12
+
+
 def test_a_group_without_sequences_leaves_no_legacy_candidate():
     problem = make_problem(POOLED, [30, 10, 5], [1, 1, 1], [group([0, 1])])
-    result = solve(problem, SolveParams())
+    result = solve(problem, WALKS_ONLY)
     assert result.legacy_best_cost_micros is None
     assert result.strategy is Strategy.BEST_SINGLE_PLAN
+    result = solve(problem, SolveParams())
+    assert result.legacy_best_cost_micros is None
+    assert result.cost_micros == 40
 
 
 def test_a_group_with_an_empty_list_keeps_its_plans():
@@ -223,12 +288,17 @@ def test_sims_without_a_choice_are_an_optimum():
     assert result.status is SolveStatus.OPTIMAL
 
 
-def test_a_present_plan_in_a_pool_makes_no_claim_of_an_optimum():
+def test_a_present_plan_in_a_pool_is_left_by_those_who_save_by_it():
+    """30 bytes cost 30 in A and 20 in B, 10 bytes 10 in A; both in B 40, both in A 40."""
     plans = [plan("A", 10, 10, is_pooled=False), plan("B", 20, 40)]
     problem = make_problem(plans, [30, 10], [1, 1], [group([0])])
     result = solve(problem, SolveParams())
+    assert result.assignment.tolist() == [1, 0]
+    assert result.status is SolveStatus.OPTIMAL
+    assert result.cost_micros == result.lower_bound_micros == 20 + 10
+    result = solve(problem, WALKS_ONLY)
     assert result.status is SolveStatus.FEASIBLE
-    assert result.assignment.tolist() in ([0, 0], [1, 1])
+    assert (result.cost_micros, result.lower_bound_micros) == (40, 30)
 
 
 def test_groups_are_walked_with_private_pools_and_priced_together():
@@ -266,10 +336,12 @@ def test_the_legacy_figure_is_that_of_the_first_sequences_and_a_later_one_may_wi
     """For 190 and 0 bytes B alone costs 200; with A for the second SIM 110."""
     plans = [plan("A", 10, 10), plan("B", 100, 200)]
     problem = make_problem(plans, [190, 0], [0, 0], [group([0, 1], [(1,), (0, 1)])])
-    result = solve(problem, SolveParams(first_instance_limit=1))
+    result = solve(problem, replace(WALKS_ONLY, first_instance_limit=1))
     assert result.legacy_best_cost_micros == 200
     assert (result.cost_micros, result.group_sequence) == (110, (1,))
-    assert solve(problem, SolveParams(first_instance_limit=2)).legacy_best_cost_micros == 110
+    for limit, legacy in ((1, 200), (2, 110)):
+        result = solve(problem, SolveParams(first_instance_limit=limit))
+        assert (result.legacy_best_cost_micros, result.cost_micros) == (legacy, 110)
 
 
 def test_the_first_sequences_win_where_a_later_one_is_dearer_at_true_scope():
@@ -280,7 +352,7 @@ def test_the_first_sequences_win_where_a_later_one_is_dearer_at_true_scope():
         group([0], group_id="G0002", is_fixed=True),
     ]
     problem = make_problem(plans, [20, 190, 0], [0, 0, 0], groups, group_of=[0, 0, 1])
-    result = solve(problem, SolveParams(first_instance_limit=1))
+    result = solve(problem, replace(WALKS_ONLY, first_instance_limit=1))
     assert result.walks[0].best_sequence == 1
     assert result.cost_micros == result.legacy_best_cost_micros == 120
     assert result.assignment.tolist() == [0, 2, 0]
