@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, as_completed, wait
 
@@ -29,6 +30,8 @@ from core.outcome import Outcome
 from core.problem import Problem
 from core.process_pool import process_pool
 
+LOG = logging.getLogger(__name__)
+
 __all__ = [
     "UnitSolution",
     "assemble",
@@ -37,6 +40,7 @@ __all__ = [
     "optimise_fleet",
     "solve_unit",
     "unit_assignments",
+    "warn_of_stops",
     "with_taxes",
 ]
 
@@ -91,6 +95,7 @@ def optimise_fleet(
     solutions: list[UnitSolution] = []
     for finished in _solve_all(grouping, sequences, params, workers):
         solutions += finished
+        warn_of_stops(finished)
         if on_progress is not None:
             on_progress(len(solutions), len(grouping.unit_ids))
     outcome = assemble(grouping, solutions, assignments_of(grouping, solutions))
@@ -124,6 +129,17 @@ def solve_unit(problem: Problem, params: SolveParams) -> UnitSolution:
         recommended=recommended,
         explanation=explain(problem, result.assignment, result.certificate),
     )
+
+
+def warn_of_stops(solutions: Sequence[UnitSolution]) -> None:
+    """Log the units whose search was ended by the clock, so that another run may differ (O6)."""
+    for solution in solutions:
+        if solution.result.was_stopped:
+            LOG.warning(
+                "solve unit %s: the safety clock ended the integer program before its budget of "
+                "nodes did; the answer holds, and another run may find another one",
+                solution.result.unit_id,
+            )
 
 
 def solve_units(problems: Sequence[Problem], params: SolveParams) -> list[UnitSolution]:

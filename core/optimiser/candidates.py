@@ -94,16 +94,12 @@ def separable(problem: Problem) -> tuple[Candidate, Legacy]:
     return _candidate(problem, strategy, assignment), Legacy(candidate=kept, walks=())
 
 
-def certified(problem: Problem, params: SolveParams) -> tuple[Candidate, Certificate, bool]:
-    """Run the certified solver (O6): its candidate, its certificate, whether it is optimal."""
+def certified(problem: Problem, params: SolveParams) -> tuple[Candidate, Certified]:
+    """Run the certified solver (O6): its candidate, and what it knows of it."""
     from core.optimiser import certified as solver  # HiGHS is loaded where it is needed
 
     found = solver.certified(problem, params)
-    return (
-        _candidate(problem, Strategy.CERTIFIED, found.assignment),
-        found.certificate,
-        found.is_optimal,
-    )
+    return _candidate(problem, Strategy.CERTIFIED, found.assignment), found
 
 
 def bound_only(problem: Problem, candidate: Candidate) -> Certificate:

@@ -145,6 +145,9 @@ class Result:
         Per group that was walked, what each candidate would cost.
     certificate
         Multipliers that prove ``lower_bound_micros`` (O3); None without a bound.
+    was_stopped
+        The safety clock of the integer program ended it before its budget of nodes did, so that
+        another run may find another answer (O6, O10).
     """
 
     unit_id: str
@@ -159,6 +162,7 @@ class Result:
     walks: tuple[GroupWalks, ...] = field(default=())
     group_sequence: tuple[int, ...] = ()
     certificate: Certificate | None = None
+    was_stopped: bool = False
 
     @property
     def gap(self) -> float | None:

@@ -53,7 +53,7 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     """
     current = candidates.current_assignment(problem)
     optimal_micros = None
-    certificate = None
+    certificate, was_stopped = None, False
     if is_separable(problem):
         optimum, legacy = candidates.separable(problem)
         found, optimal_micros = [optimum], optimum.cost_micros
@@ -62,9 +62,10 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         single = candidates.best_single_plan(problem)
         found = [*_some(legacy.candidate, legacy.later, single), current]
         if params.is_certified:
-            certified, certificate, is_optimal = candidates.certified(problem, params)
-            found = [certified, *found]
-            optimal_micros = certified.cost_micros if is_optimal else None
+            candidate, certified = candidates.certified(problem, params)
+            found = [candidate, *found]
+            certificate, was_stopped = certified.certificate, certified.was_stopped
+            optimal_micros = candidate.cost_micros if certified.is_optimal else None
     if params.skip_lower_cost_check:
         found = _changed(problem, found, legacy) or [current]
     winner = min(candidates.feasible(problem, found) or [current], key=Candidate.rank)
@@ -74,7 +75,8 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         certificate = candidates.bound_only(problem, winner)
     certificate = replace(certificate, cost_micros=winner.cost_micros)
     is_proven = winner.cost_micros in (optimal_micros, certificate.bound_micros)
-    return _result(problem, current, winner, legacy, certificate, is_proven=is_proven)
+    result = _result(problem, current, winner, legacy, certificate, is_proven=is_proven)
+    return replace(result, was_stopped=was_stopped)
 
 
 def _changed(problem: Problem, found: list[Candidate], legacy: Legacy) -> list[Candidate]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from core.assembly import UnitSolution, assignments_of
 from core.batches import Batch, split_batches
 from core.grouping import Grouping, iter_problems
+from core.optimisation import warn_of_stops
 from core.optimiser.result import SolveParams
 from core.problem import Problem
 from core.stages.session import SessionContext
@@ -84,6 +85,7 @@ def optimise_batch(
     """
     problems = list(iter_problems(workload.grouping, workload.sequences, unit_ids=batch.unit_ids))
     solutions = solver(problems, params)
+    warn_of_stops(solutions)
     rows = assignments_of(workload.grouping, solutions)
     save_unit_results(
         engine,
