@@ -72,7 +72,12 @@ def assert_everything_adds_up(demo) -> None:
     for unit in summary["units"]:
         own = priced.filter(pl.col("unit_id") == unit["unit_id"])
         assert own["recommended_cost_micros"].sum() == micros(unit["optimized_cost"])
-        assert (unit["lower_bound"], unit["gap_percent"]) == (None, None)
+        cost, bound = micros(unit["optimized_cost"]), micros(unit["lower_bound"])
+        assert bound <= cost
+        assert unit["gap_percent"] == pytest.approx(100 * (cost - bound) / bound, abs=1e-4)
+    assert micros(summary["lower_bound"]) == sum(
+        micros(unit["lower_bound"]) for unit in summary["units"]
+    )
 
     [instance] = demo.query("SELECT * FROM OptimizationInstance ORDER BY Id DESC LIMIT 1")
     assert instance["BaselineCostMicros"] == micros(summary["baseline_cost"])

@@ -214,6 +214,14 @@ class TestResults:
         names = {group["strategy"] for group in summary_of(folder)["groups"]}
         walks = {name for name in names if name.startswith(("no_grouping", "group_by"))}
         assert walks <= {"no_grouping_smallest_to_largest"}
+        assert "certified" not in names
+        assert summary_of(folder)["lower_bound"] is not None
+
+    def test_the_certified_solver_is_what_competes_without_the_option(self, optimize, folder):
+        assert optimize(out="one").code == 0
+        assert optimize(out="two", strategy="certified").code == 0
+        assert answer_of(folder, "one") == answer_of(folder, "two")
+        assert "certified" in {unit["strategy"] for unit in summary_of(folder, "one")["units"]}
 
     def test_a_group_with_too_many_plans_is_skipped(self, optimize, folder):
         assert optimize(communication_plans=None, max_rate_plans="2").code == 0
@@ -401,7 +409,6 @@ BAD_INPUTS = {
     "an unknown strategy": (
         {}, {"strategy": "best"}, ["--strategy best", "no_grouping_largest_to_smallest"],
     ),
-    "strategy certified": ({}, {"strategy": "certified"}, ["certified is not available"]),
     "projected usage": ({}, {"usage_basis": "projected"}, ["projected is not available"]),
     "mobility": ({}, {"portal": "mobility"}, ["mobility is not available"]),
     "taxes that are not there": ({}, {"taxes": "t.csv"}, ["t.csv does not exist"]),

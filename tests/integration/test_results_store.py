@@ -201,6 +201,17 @@ def stored(run):
     return run
 
 
+def walks_only(run):
+    """The same run, solved by walks, the best single plan and the present plans alone."""
+    params = SolveParams(is_certified=False)
+    solutions = [
+        certified(problem, solve_unit(problem, params))
+        for problem in iter_problems(run.grouping, run.sequences)
+    ]
+    outcome = assemble(run.grouping, solutions, assignments_of(run.grouping, solutions))
+    return replace(run, solutions=solutions, outcome=outcome)
+
+
 def contents(engine):
     """Every row of every table, without the moments and ids that a repetition may change."""
     with reading(engine) as connection:
@@ -406,7 +417,7 @@ def test_walk_costs_stand_in_their_queues(stored):
 
 def test_a_pruned_sequence_ends_without_cost_and_strategy(stored):
     """The other sequences of the group have both, and so has its winner."""
-    [chosen, *_] = [one for one in stored.solutions if one.result.walks]
+    [chosen, *_] = [one for one in walks_only(stored).solutions if one.result.group_sequence]
     walk = chosen.result.walks[0]
     costs = walk.cost_micros.copy()
     pruned = next(n for n in range(len(costs)) if n != chosen.result.group_sequence[0])
@@ -461,6 +472,7 @@ def test_after_publish_every_group_has_one_winning_queue_and_losers_are_gone(sto
 
 
 def test_a_walk_that_won_keeps_its_sequence(stored):
+    stored = walks_only(stored)
     stored.save()
     publish(stored.engine, stored.instance_id, stored.outcome, now=LATER)
     walks = {walk.group_id: walk for result in stored.results for walk in result.walks}
