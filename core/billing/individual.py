@@ -101,6 +101,8 @@ def message_overage(
     DataError
         If a SIM's charge leaves the range of 64-bit integers.
     """
+    if not sms_count.any() and not voice_seconds.any():
+        return np.zeros_like(sms_count)
     sms = np.maximum(sms_count - tariff.included_sms[plans], 0)
     minutes = np.maximum(started(voice_seconds, 60) - tariff.included_voice_minutes[plans], 0)
     charge = priced(sms, tariff.sms_rate_micros[plans], "SMS charge")

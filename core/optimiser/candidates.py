@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.billing.bill import total_cost
-from core.domain import Strategy
+from core.billing.tariff import NO_CAP
+from core.domain import ChargeType, Strategy
 from core.optimiser.certificate import Certificate
 from core.optimiser.individual import (
     cheapest_listed,
@@ -22,6 +23,7 @@ from core.optimiser.result import GroupWalks, SolveParams
 from core.problem import INDIVIDUAL, Int32Array, Int64Array, Problem
 
 if TYPE_CHECKING:
+    from core.optimiser.certified import Certified
     from core.optimiser.walks import Walked
 
 
@@ -72,9 +74,10 @@ class Legacy:
     later: Candidate | None = None
 
 
-def feasible(problem: Problem, found: Iterable[Candidate]) -> list[Candidate]:
-    """Those candidates that violate no constraint (O8), in their order."""
-    return [one for one in found if violations(problem, one.assignment) is None]
+def cheapest_feasible(problem: Problem, found: Iterable[Candidate]) -> Candidate | None:
+    """First of the candidates, by rank, that violates no constraint (O7, O8); None without one."""
+    ranked = sorted(found, key=Candidate.rank)
+    return next((one for one in ranked if violations(problem, one.assignment) is None), None)
 
 
 def current_assignment(problem: Problem) -> Candidate:
@@ -99,7 +102,8 @@ def certified(problem: Problem, params: SolveParams) -> tuple[Candidate, Certifi
     from core.optimiser import certified as solver  # HiGHS is loaded where it is needed
 
     found = solver.certified(problem, params)
-    return _candidate(problem, Strategy.CERTIFIED, found.assignment), found
+    cost = found.certificate.cost_micros
+    return _candidate(problem, Strategy.CERTIFIED, found.assignment, cost_micros=cost), found
 
 
 def bound_only(problem: Problem, candidate: Candidate) -> Certificate:
@@ -109,13 +113,17 @@ def bound_only(problem: Problem, candidate: Candidate) -> Certificate:
     return solver.bound_only(problem, candidate.assignment)
 
 
-def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidate | None:
+def best_single_plan(
+    problem: Problem, *, must_change: bool = False, at_most: int | None = None
+) -> Candidate | None:
     """All SIMs that may change on the one plan that is cheapest; ties as O7.
 
     Parameters
     ----------
     must_change
         Leave out a plan that all these SIMs have already.
+    at_most
+        Micro-units: plans that are known to cost more without being priced SIM by SIM are left out.
 
     Returns
     -------
@@ -128,6 +136,9 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
         if len(rows)
     ]
     plans = sorted(set.intersection(*lists)) if lists else []
+    if at_most is not None:
+        least = single_plan_bounds(problem)
+        plans = [plan for plan in plans if least[plan] <= at_most]
     is_free = free_sims(problem)
     candidates = (
         _candidate(
@@ -140,6 +151,30 @@ def best_single_plan(problem: Problem, *, must_change: bool = False) -> Candidat
     kept = (_keeping_constraints(problem, one) for one in candidates)
     wanted = (one for one in kept if one and (one.changes or not must_change))
     return min(wanted, key=Candidate.rank, default=None)
+
+
+def single_plan_bounds(problem: Problem) -> list[int]:
+    """Bound from below what all SIMs that may change cost on each plan, micro-units by plan number.
+
+    Fees by active days, and the plan's lowest price of a byte for the usage beyond all allowances:
+    started blocks cost no less, one by one or in a pool. A cap, or SIMs that keep their plans and
+    might bring allowance, leave the fees alone.
+    """
+    tariff, is_free = problem.tariff, free_sims(problem)
+    n_days = tariff.fee_micros.shape[1]
+    days = np.bincount(problem.day_class[is_free], minlength=n_days).astype(np.int64)
+    usage = int(problem.usage_bytes[is_free].sum())
+    bounds = []
+    for plan in range(len(tariff.codes)):
+        counts_fees = problem.charge_type is not ChargeType.OVERAGE
+        bound = int(days @ tariff.fee_micros[plan]) if counts_fees else 0
+        has_cap = tariff.overage_cap_micros[plan] < NO_CAP
+        if problem.charge_type is not ChargeType.RATE and not has_cap and is_free.all():
+            over = max(0, usage - int(days @ tariff.included_bytes[plan]))
+            rate = int(tariff.tier_rate_micros[plan].min())
+            bound += rate * over // int(tariff.overage_block_bytes[plan])
+        bounds.append(bound)
+    return bounds
 
 
 def legacy(problem: Problem, params: SolveParams) -> Legacy:
@@ -231,7 +266,9 @@ def _candidate(
     strategy: Strategy,
     assignment: Int32Array,
     group_strategy: tuple[Strategy, ...] | None = None,
+    cost_micros: int | None = None,
 ) -> Candidate:
+    """Describe an assignment; its cost is computed where it is not known."""
     if group_strategy is None:
         group_strategy = tuple(
             strategy if len(rows) else Strategy.CURRENT_ASSIGNMENT for rows in free_rows(problem)
@@ -240,6 +277,6 @@ def _candidate(
         strategy=strategy,
         group_strategy=group_strategy,
         assignment=assignment,
-        cost_micros=total_cost(problem, assignment),
+        cost_micros=total_cost(problem, assignment) if cost_micros is None else cost_micros,
         changes=int(np.count_nonzero(assignment != problem.current)),
     )

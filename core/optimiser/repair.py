@@ -65,7 +65,7 @@ def repair(
     State
         The best one; it costs no more than ``state`` did.
     """
-    budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.5))
+    budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.75))
     search = _Search(problem, rows, multipliers, dual_value, seed, budget)
     whole, first = PoolPrices.of(problem), state.copy()
     parts = whole.in_parts(_PARTS)

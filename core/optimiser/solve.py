@@ -59,16 +59,18 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         found, optimal_micros = [optimum], optimum.cost_micros
     else:
         legacy = candidates.legacy(problem, params)
-        single = candidates.best_single_plan(problem)
-        found = [*_some(legacy.candidate, legacy.later, single), current]
+        found = [*_some(legacy.candidate, legacy.later), current]
         if params.is_certified:
             candidate, certified = candidates.certified(problem, params)
-            found = [candidate, *found]
+            found.append(candidate)
             certificate, was_stopped = certified.certificate, certified.was_stopped
             optimal_micros = candidate.cost_micros if certified.is_optimal else None
+        feasible = candidates.cheapest_feasible(problem, found)
+        at_most = feasible.cost_micros if feasible else None
+        found += _some(candidates.best_single_plan(problem, at_most=at_most))
     if params.skip_lower_cost_check:
         found = _changed(problem, found, legacy) or [current]
-    winner = min(candidates.feasible(problem, found) or [current], key=Candidate.rank)
+    winner = candidates.cheapest_feasible(problem, found) or current
     if not free_sims(problem).any():
         winner = current
     if certificate is None:

@@ -201,8 +201,9 @@ def test_candidates_that_violate_a_limit_are_none():
     assert candidates.best_single_plan(limited).assignment.tolist() == [0] * 4
     assert candidates.best_single_plan(replace(limited, max_changes=2)) is None
     current = candidates.current_assignment(limited)
-    assert candidates.feasible(limited, [current]) == [current]
-    assert candidates.feasible(replace(limited, min_sims=np.array([2, 0])), [current]) == []
+    assert candidates.cheapest_feasible(limited, [current]) is current
+    too_few = replace(limited, min_sims=np.array([2, 0]))
+    assert candidates.cheapest_feasible(too_few, [current]) is None
     saving = replace(free, min_saving_per_change_micros=1)
     assert candidates.legacy(saving, params).candidate is None
     assert candidates.best_single_plan(saving) is None
