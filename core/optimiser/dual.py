@@ -27,7 +27,7 @@ from core.optimiser.multipliers import (
 from core.optimiser.rows import Rows
 from core.problem import Int64Array, Problem
 
-_COMMON_PRICES = 24
+_COMMON_PRICES = 6
 _MAX_ROUNDS = 60
 _TOLERANCE = 1e-8
 _WEIGHT = 1e-9

@@ -26,6 +26,8 @@ MAX_ROWS = 2_000
 
 _EXACT_ROWS = 90
 _NEAR_ROWS = 400
+_MAX_OPTIONS = 2_000
+"""Most columns of a program, so that even its first node stays short."""
 _NEAR_SHARE = 40
 """A node of the larger program costs so many times a node of a small one."""
 _LEAST_NEAR_NODES = 10
@@ -91,7 +93,7 @@ def polish(
     merged = _options(problem, rows, multipliers, first, count, gap + 1.0)
     n_options = np.bincount(merged.row, minlength=len(first))
     open_rows = np.flatnonzero(n_options > 1)
-    is_whole = len(open_rows) <= _EXACT_ROWS
+    is_whole = len(open_rows) <= _EXACT_ROWS and n_options[open_rows].sum() <= _MAX_OPTIONS
     if not is_whole:
         nodes //= _NEAR_SHARE
         if nodes < _LEAST_NEAR_NODES:
@@ -99,7 +101,9 @@ def polish(
         second = np.full(len(first), np.inf)
         for r in open_rows.tolist():
             second[r] = np.partition(merged.loss[merged.row == r], 1)[1]
-        open_rows = np.sort(np.argsort(second, kind="stable")[:_NEAR_ROWS])
+        nearest = np.argsort(second, kind="stable")[: min(_NEAR_ROWS, len(open_rows))]
+        fits = np.cumsum(n_options[nearest]) <= _MAX_OPTIONS
+        open_rows = np.sort(nearest[fits])
     return _Program(problem, rows, state, merged, open_rows, is_whole=is_whole).solve(nodes)
 
 

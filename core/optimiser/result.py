@@ -14,7 +14,7 @@ NOT_WALKED = (1 << 63) - 1
 """Cost of a walk that was not made, since its sequence was pruned (O5)."""
 
 
-_RUN_PAIRS = 80_000_000
+_RUN_PAIRS = 40_000_000
 _RUN_KICKS = 3_000
 _RUN_NODES = 4_000
 _LEAST_PAIRS = 20_000
