@@ -28,6 +28,8 @@ _PATIENCE = 6
 _KICK_ROWS = 2_000
 """Units with more rows are not kicked: no single row matters there."""
 _KICK_SIZE = 4
+_SEEDS = 1 << 62
+"""Seeds are taken modulo this, so that the kernels' 64-bit integers hold any of them."""
 
 
 def repair(
@@ -109,7 +111,7 @@ class _Search:
         self._intercept, self._slope = LinePrices(problem, rows).at(multipliers)
         self._n_plans = len(problem.tariff.codes) + 1
         self._is_limited = is_limited(problem)
-        self._seed, self._round = seed * 1_000_003, 0
+        self._seed, self._round = seed * 1_000_003 % _SEEDS, 0
         self._pairs = pairs
 
     def finished(self, state: State, way: PoolPrices, whole: PoolPrices) -> State:

@@ -27,6 +27,10 @@ from core.problem import NO_LIMIT
 FORMAT = 1
 """Version of the file's form."""
 
+_NUMBERS = ("_rate_micros", "_fee_micros", "_bytes", "_sms", "_minutes")
+_NUMBERS_OR_NONE = ("overage_cap_micros", "min_devices", "max_devices")
+_TEXTS, _TEXTS_OR_NONE = ("code", "name"), ("plan_type", "pool_group")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitClaim:
@@ -89,7 +93,7 @@ def read_certificates(path: Path) -> CertificateFile:
         document = json.loads(path.read_text(encoding="utf-8"), parse_float=_no_float)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON text of whole numbers: {error}") from error
     found = document.get("format") if isinstance(document, dict) else None
     if found != FORMAT:
@@ -110,7 +114,7 @@ def _no_float(text: str) -> float:
 
 def _number(value: object) -> int:
     """Return a JSON integer within the range in which sums are exact."""
-    if not isinstance(value, int) or not 0 <= value <= NO_LIMIT:
+    if type(value) is not int or not 0 <= value <= NO_LIMIT:  # bool is an int, too
         msg = f"{value!r} is no whole number from 0 to {NO_LIMIT}"
         raise ValueError(msg)
     return value
@@ -120,6 +124,20 @@ def _number_or_none(value: object) -> int | None:
     return None if value is None else _number(value)
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"{value!r} is no text"
+        raise TypeError(msg)
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        msg = f"{value!r} is neither true nor false"
+        raise TypeError(msg)
+    return value
+
+
 def _parsed(document: Mapping[str, Any]) -> CertificateFile:
     rate_plans = tuple(_parsed_plan(fields) for fields in document["rate_plans"])
     codes = sorted(plan.code for plan in rate_plans)
@@ -127,7 +145,7 @@ def _parsed(document: Mapping[str, Any]) -> CertificateFile:
         policy=_parsed_policy(document["policy"]),
         rate_plans=rate_plans,
         pools=tuple(tuple(pool) for pool in document["pools"]),
-        groups=tuple(_parsed_group(fields) for fields in document["groups"]),
+        groups=tuple(_parsed_group(fields, codes) for fields in document["groups"]),
         units=tuple(_parsed_unit(fields, codes) for fields in document["units"]),
         devices=int(document["devices"]),
         unpriced=int(document["unpriced"]),
@@ -144,15 +162,21 @@ def _parsed_policy(fields: Mapping[str, Any]) -> BillingPolicy:
         pool_scope=PoolScope(fields["pool_scope"]),
         charge_type=ChargeType(fields["charge_type"]),
         proration_basis=ProrationBasis(fields["proration_basis"]),
-        uses_proration=bool(fields["uses_proration"]),
-        pooling_enabled=bool(fields["pooling_enabled"]),
+        uses_proration=_flag(fields["uses_proration"]),
+        pooling_enabled=_flag(fields["pooling_enabled"]),
     )
 
 
 def _parsed_plan(fields: Mapping[str, Any]) -> RatePlan:
     for name, value in fields.items():
-        if name.endswith(("_micros", "_bytes", "_sms", "_minutes")) and value is not None:
+        if name.endswith(_NUMBERS):
             _number(value)
+        elif name.startswith("is_"):
+            _flag(value)
+        elif name in _NUMBERS_OR_NONE:
+            _number_or_none(value)
+        elif name in _TEXTS or (name in _TEXTS_OR_NONE and value is not None):
+            _text(value)
     tiers = tuple(
         OverageTier(
             from_bytes=_number(tier["from_bytes"]), rate_micros=_number(tier["rate_micros"])
@@ -162,9 +186,15 @@ def _parsed_plan(fields: Mapping[str, Any]) -> RatePlan:
     return RatePlan(**{**fields, "overage_tiers": tiers, "portal": Portal(fields["portal"])})
 
 
-def _parsed_group(fields: Mapping[str, Any]) -> GroupPlan:
-    names, codes = tuple(fields["communication_plans"]), tuple(fields["rate_plans"])
-    return GroupPlan(**{**fields, "communication_plans": names, "rate_plans": codes})
+def _parsed_group(fields: Mapping[str, Any], codes: list[str]) -> GroupPlan:
+    return GroupPlan(
+        group_id=_text(fields["group_id"]),
+        unit_id=_text(fields["unit_id"]),
+        communication_plans=tuple(_text(name) for name in fields["communication_plans"]),
+        rate_plans=tuple(codes[codes.index(code)] for code in fields["rate_plans"]),
+        devices=_number(fields["devices"]),
+        is_fixed=_flag(fields["is_fixed"]),
+    )
 
 
 def _parsed_unit(fields: Mapping[str, Any], codes: list[str]) -> UnitClaim:

@@ -31,6 +31,7 @@ from core.problem import NO_LIMIT, Problem
 from core.reports.certificate_file import fleet_hash, pools_of
 from core.reports.certificate_reader import CertificateFile, UnitClaim, read_certificates
 from core.reports.results import result_paths
+from core.reports.summary import gap_percent, savings_percent
 from core.units import micros_to_text
 
 
@@ -272,14 +273,16 @@ def _check_summary(
 ) -> None:
     """Compare the totals of ``summary.json``."""
     try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(summary, dict):
+        raise InputError(f"{path} cannot be read: it holds no JSON object")
     bounds = [unit.bound_micros for unit in units if unit.bound_micros is not None]
     changed = rows["recommended_rate_plan"].ne_missing(rows["current_rate_plan"])
     optimized = sum(unit.cost_micros for unit in units)
     baseline = sum(unit.baseline_micros for unit in claimed.units)
-    totals = {
+    totals: dict[str, Any] = {
         "devices": claimed.devices,
         "unpriced": claimed.unpriced,
         "baseline_cost": micros_to_text(baseline),
@@ -288,9 +291,39 @@ def _check_summary(
         "plan_changes": int(changed.sum()),
     }
     is_bounded = len(bounds) == len(units) and any(not g.is_fixed for g in claimed.groups)
-    totals["lower_bound"] = micros_to_text(sum(bounds)) if is_bounded else None
+    bound = sum(bounds) if is_bounded else None
+    totals["lower_bound"] = None if bound is None else micros_to_text(bound)
+    totals["gap_percent"] = gap_percent(optimized, bound)
+    totals["savings_percent"] = savings_percent(baseline, optimized)
+    for prefix, column in (("baseline", "current"), ("optimized", "recommended")):
+        for part in ("rate", "overage"):
+            parts = int(rows[f"{column}_{part}_micros"].sum())
+            totals[f"{prefix}_{part}_cost"] = micros_to_text(parts)
     for name, value in totals.items():
         _same(f"{name} in summary.json", summary.get(name), value)
+    _check_units_of_summary(summary.get("units"), units)
+
+
+def _check_units_of_summary(entries: object, units: list[VerifiedUnit]) -> None:
+    """Compare what ``summary.json`` says of each unit's cost and bound."""
+    names = ("unit_id", "devices", "optimized_cost", "lower_bound", "gap_percent")
+    expected = [
+        (
+            unit.unit_id,
+            unit.devices,
+            micros_to_text(unit.cost_micros),
+            None if unit.bound_micros is None else micros_to_text(unit.bound_micros),
+            gap_percent(unit.cost_micros, unit.bound_micros),
+        )
+        for unit in units
+    ]
+    found = [
+        tuple(entry.get(name) for name in names) if isinstance(entry, dict) else entry
+        for entry in (entries if isinstance(entries, list) else [])
+    ]
+    _same("the number of units in summary.json", len(found), len(expected))
+    for one, other in zip(found, expected, strict=True):
+        _same(f"unit {other[0]} in summary.json", one, other)
 
 
 def _same(what: str, found: object, expected: object) -> None:

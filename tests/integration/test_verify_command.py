@@ -304,7 +304,16 @@ def test_a_changed_certificate_is_found(verify, out, change, words):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("optimized_cost", "1.000000"), ("lower_bound", None), ("plan_changes", 0)]
+    ("name", "value"),
+    [
+        ("optimized_cost", "1.000000"),
+        ("optimized_rate_cost", "1.000000"),
+        ("baseline_overage_cost", "1.000000"),
+        ("lower_bound", None),
+        ("gap_percent", 0.0),
+        ("savings_percent", 99.0),
+        ("plan_changes", 0),
+    ],
 )
 def test_another_total_in_the_summary_is_found(verify, out, name, value):
     path = out / "summary.json"
@@ -314,11 +323,41 @@ def test_another_total_in_the_summary_is_found(verify, out, name, value):
     assert f"{name} in summary.json differ" in run.err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"optimized_cost": "1.000000"}, {"lower_bound": None}, {"gap_percent": 0.5}, {"devices": 1}],
+    ids=["cost", "bound", "gap", "SIMs"],
+)
+def test_another_figure_of_a_unit_in_the_summary_is_found(verify, out, change):
+    path = out / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["units"][0] |= change
+    path.write_text(json.dumps(summary))
+    run = verify(out)
+    assert run.code == 1
+    assert "unit U0001 in summary.json differ" in run.err
+
+
+@pytest.mark.parametrize("units", [None, [], ["U0001", 7]], ids=["none", "too few", "no objects"])
+def test_units_of_another_form_in_the_summary_are_found(verify, out, units):
+    path = out / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"units": units}))
+    assert verify(out).code == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000], ids=["empty", "a list", "deep"])
+def test_a_summary_that_is_none_is_named(verify, out, content):
+    (out / "summary.json").write_text(content)
+    run = verify(out)
+    assert run.code == 2
+    assert str(out / "summary.json") in run.err
+
+
 @pytest.mark.parametrize("name", ["certificate.json", "assignments.parquet"])
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"{", b'{"format": 1}', b'{"format": 2}', b"[1.5]"],
-    ids=["missing", "empty", "half", "bare", "newer", "a float"],
+    [None, b"", b"{", b'{"format": 1}', b'{"format": 2}', b"[1.5]", b"[" * 100_000],
+    ids=["missing", "empty", "half", "bare", "newer", "a float", "deep"],
 )
 def test_a_file_that_is_missing_or_no_such_file_is_named(verify, out, name, content):
     (out / name).unlink()
@@ -335,12 +374,37 @@ def test_a_file_that_is_missing_or_no_such_file_is_named(verify, out, name, cont
     [
         lambda d: plan(d, monthly_rate_micros="1"),
         lambda d: plan(d, overage_block_bytes=-1),
+        lambda d: plan(d, included_bytes=None),
+        lambda d: plan(d, is_pooled="yes"),
+        lambda d: plan(d, pool_group=7),
+        lambda d: plan(d, max_devices=-1),
         lambda d: plan(d, unknown=1),
+        lambda d: d["groups"][0].update(communication_plans=[7]),
+        lambda d: d["groups"][0].update(rate_plans=["P-NONE"]),
+        lambda d: d["groups"][0].update(unit_id=None),
+        lambda d: d["groups"][0].update(devices="3"),
+        lambda d: d["policy"].update(uses_proration="no"),
         lambda d: d["policy"].update(cycle_start="yesterday"),
         lambda d: unit(d, constraints={}),
         lambda d: d.update(groups=None),
     ],
-    ids=["a text", "a negative number", "an unknown field", "a date", "no limits", "no groups"],
+    ids=[
+        "a text",
+        "a negative number",
+        "no number",
+        "no flag",
+        "a pool group",
+        "a limit",
+        "an unknown field",
+        "a name",
+        "an unknown plan",
+        "no unit",
+        "a number as text",
+        "a policy",
+        "a date",
+        "no limits",
+        "no groups",
+    ],
 )
 def test_a_file_of_another_form_is_refused_in_words(verify, out, change):
     change_document(out, change)

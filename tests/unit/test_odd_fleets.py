@@ -88,3 +88,23 @@ def single_plan_cost(usages: list[int], on: RatePlan) -> int:
     )
     blocks = sum(-(-bytes_over // on.overage_block_bytes) for bytes_over in excess)
     return on.monthly_rate_micros * len(usages) + blocks * on.overage_rate_micros
+
+
+@pytest.mark.parametrize("seed", [0, 10**13, 2**63, 10**40])
+def test_a_seed_of_any_size_is_taken(seed: int) -> None:
+    usages = [k * k * MB // 7 for k in range(40)]
+    fleet = normalise_fleet(
+        pl.DataFrame(
+            {
+                "iccid": [f"{n:04d}" for n in range(len(usages))],
+                "communication_plan": ["X"] * len(usages),
+                "rate_plan": ["C"] * len(usages),
+                "usage_bytes": usages,
+            }
+        )
+    )
+    outcome = optimise_fleet(
+        fleet, catalogue(is_pooled=True), None, BillingPolicy(), SolveParams(seed=seed),
+        max_rate_plans=15, max_sequences=64, workers=1,
+    )  # fmt: skip
+    assert outcome.optimized.objective_micros < outcome.baseline.objective_micros
