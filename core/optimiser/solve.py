@@ -21,10 +21,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.domain import SolveStatus
+from core.errors import InfeasibleError
 from core.optimiser import candidates
 from core.optimiser.candidates import Candidate, Legacy
 from core.optimiser.certificate import Certificate
 from core.optimiser.individual import free_sims, is_separable
+from core.optimiser.limits import violations
 from core.optimiser.result import Result, SolveParams
 from core.problem import Problem
 
@@ -50,6 +52,8 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     ------
     CheckFailedError
         If the independent check does not confirm the certificate: an error in this program.
+    InfeasibleError
+        If the certified solver does not compete, and no other candidate keeps the limits (O8).
     """
     current = candidates.current_assignment(problem)
     optimal_micros = None
@@ -70,7 +74,7 @@ def solve(problem: Problem, params: SolveParams) -> Result:
         found += _some(candidates.best_single_plan(problem, at_most=at_most))
     if params.skip_lower_cost_check:
         found = _changed(problem, found, legacy) or [current]
-    winner = candidates.cheapest_feasible(problem, found) or current
+    winner = candidates.cheapest_feasible(problem, found) or _kept(problem, current)
     if not free_sims(problem).any():
         winner = current
     if certificate is None:
@@ -79,6 +83,18 @@ def solve(problem: Problem, params: SolveParams) -> Result:
     is_proven = winner.cost_micros in (optimal_micros, certificate.bound_micros)
     result = _result(problem, current, winner, legacy, certificate, is_proven=is_proven)
     return replace(result, was_stopped=was_stopped)
+
+
+def _kept(problem: Problem, current: Candidate) -> Candidate:
+    """Today's plans where no candidate is feasible; they have to keep the limits then."""
+    violated = violations(problem, current.assignment)
+    if violated:
+        msg = (
+            "neither today's plans nor walks, which know no limits, keep the constraints "
+            f"({violated}): choose the strategy certified, or ease that constraint"
+        )
+        raise InfeasibleError(msg)
+    return current
 
 
 def _changed(problem: Problem, found: list[Candidate], legacy: Legacy) -> list[Candidate]:

@@ -8,6 +8,7 @@ import pytest
 
 from core.billing.tariff import build_tariff
 from core.domain import BillingPolicy, ChargeType, RatePlan, SolveStatus, Strategy
+from core.errors import InfeasibleError
 from core.optimiser.result import SolveParams
 from core.optimiser.solve import solve
 from core.problem import INDIVIDUAL, NO_LIMIT, Group, Problem
@@ -373,3 +374,16 @@ def test_the_result_does_not_depend_on_the_size_of_batches_of_sequences(size):
     for name in ("assignment", "cost_micros", "group_sequence", "legacy_best_cost_micros"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
     assert np.array_equal(one.walks[0].cost_micros, other.walks[0].cost_micros)
+
+
+def test_walks_that_break_a_limit_end_in_words_where_todays_plans_break_it_too():
+    """Two SIMs have to leave A; walks and the best single plan put all on one plan."""
+    plans = [plan("A", 1, 10), plan("B", 9, 10)]
+    problem = make_problem(plans, [5] * 4, [0] * 4, [group([0, 1], sequences=[(0, 1), (1, 0)])])
+    limits = np.full(2, 2, dtype=np.int64)
+    problem = replace(problem, max_sims=limits)
+    strategy = Strategy.NO_GROUPING_LARGEST_TO_SMALLEST
+    walk = SolveParams(strategies=(strategy,), is_certified=False)
+    with pytest.raises(InfeasibleError, match=r"neither today's plans nor walks.*'A'.*certified"):
+        solve(problem, walk)
+    assert sorted(solve(problem, SolveParams()).assignment.tolist()) == [0, 0, 1, 1]
