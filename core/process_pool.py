@@ -6,7 +6,26 @@ import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import resource_tracker
+from typing import Any
+
+
+class _Pool(ProcessPoolExecutor):
+    """Starts its processes, which happens as work comes in, with Ctrl-C blocked.
+
+    They inherit that, so that none ends in a traceback while it is still loading. A Ctrl-C meanwhile
+    reaches the parent afterwards.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        resource_tracker.ensure_running()  # else the first start would do that, and unblock Ctrl-C
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -17,7 +36,7 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     workers
         Number of processes; 0 means one per core.
     """
-    return ProcessPoolExecutor(
+    return _Pool(
         max_workers=workers or os.cpu_count() or 1,
         # A fork would copy locks that other threads hold.
         mp_context=multiprocessing.get_context("spawn"),
