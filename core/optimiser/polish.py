@@ -30,7 +30,7 @@ _MAX_OPTIONS = 2_000
 """Most columns of a program, so that even its first node stays short."""
 _NEAR_SHARE = 40
 """A node of the larger program costs so many times a node of a small one."""
-_LEAST_NEAR_NODES = 10
+_LEAST_NEAR_NODES = 25
 _MICROS = 1e-6
 _TOLERANCE = 1e-9
 _SAFETY_SECONDS = 120.0

@@ -150,7 +150,7 @@ def test_the_table_of_budgets_has_the_defaults_and_shares_of_the_product():
     left_out = set(SolveParams.__dataclass_fields__) - set(rows)
     assert left_out == {"strategies", "skip_lower_cost_check"}
     many = params.for_run(100)
-    assert (many.repair_pairs, many.repair_kicks, many.polish_nodes) == (400_000, 30, 40)
+    assert (many.repair_pairs, many.repair_kicks, many.polish_nodes) == (400_000, 30, 20)
     crowded = params.for_run(10_000)
     assert (crowded.repair_pairs, crowded.repair_kicks, crowded.polish_nodes) == (20_000, 0, 0)
 
