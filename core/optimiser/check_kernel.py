@@ -2,7 +2,8 @@
 
 A scaled number is a pair ``(high, low)`` of unsigned 64-bit integers in two's complement. With
 multipliers below ``2**62``, at most 62 scale bits, and sums of money and of bytes below ``2**62``
-(:func:`core.billing.limits.check_limits`), no line and no sum of lines leaves 127 bits.
+(:func:`core.billing.limits.check_limits`), no line and no sum of lines leaves 127 bits. Only lines that
+:mod:`core.optimiser.line_floors` proves not to be the least are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from core.optimiser.line_floors import line_ceiling, line_floors
 from core.problem import BoolArray, Int32Array, Int64Array
 
 _HALF = np.uint64(32)
@@ -125,6 +127,9 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
 ) -> Any:  # fmt: skip
     """Derive what an assignment costs without its pools' overage, and the sum of least lines.
 
+    A SIM's present plan and the one it gets are priced first, and then those of its list whose lower
+    bound is below the least line so far.
+
     Parameters
     ----------
     keeps_plan
@@ -142,23 +147,43 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
     -------
     tuple
         Cost; high and low half of the sum; SIMs per plan; net bytes per pool; changes; first SIM on
-        a plan that it may not have, or -1; first SIM whose change saves too little, or -1.
+        a plan that it may not have, or -1; first SIM whose change saves too little, or -1. Where
+        there is a SIM on a plan that it may not have, nothing else has a meaning.
     """
     cost, changes, ineligible, too_little = 0, 0, -1, -1
     sum_high, sum_low = _ZERO, _ZERO
     n_on_plan = np.zeros(len(block), dtype=np.int64)
     net_bytes = np.zeros(len(pool_multipliers), dtype=np.int64)
     saving_high, saving_low = shifted(least_saving, bits)
+    floor, rise, fall = line_floors(
+        listed, list_start, pool_of, fee, block, tier_rate, cap, pool_multipliers,
+        plan_multipliers, change_multiplier, bits, counts_fee, counts_overage,
+    )  # fmt: skip
+    # Unsigned, since each signed index is tested for being negative, which takes twice as long.
+    plans, starts = listed.astype(np.uint64), list_start.astype(np.uint64)
+    at_least = np.empty(len(listed), dtype=np.float64)
     for i in range(len(usage)):
         g, day, now, chosen = group[i], day_class[i], current[i], assignment[i]
         minutes = (seconds[i] + 59) // 60
         has_messages = sms[i] > 0 or minutes > 0
-        first, end = (0, 0) if keeps_plan[i] else (list_start[g], list_start[g + 1])
+        first = starts[g]
+        n_listed = _ZERO if keeps_plan[i] else starts[g + 1] - first
+        is_found = now == chosen
+        for j in range(n_listed):  # a loop without branches, for the compiler to do several at once
+            q = plans[first + j]
+            more = usage[i] - included[q, np.uint64(day)]
+            slope = rise[first + j] if more > 0 else fall[first + j]
+            at_least[j] = floor[q, np.uint64(day)] + slope * more
+            is_found |= q == np.uint64(chosen)
+        if not is_found and ineligible < 0:
+            ineligible = i
         least_high, least_low, most_high, most_low = _ZERO, _ZERO, _ZERO, _ZERO
-        is_found = False
-        for k in range(first - 1, end):  # the present plan, then the list
-            p = np.int64(now) if k < first else listed[k]
-            if k >= first and p == now:
+        ceiling = 0.0  # at least the least line
+        for k in range(-2, np.int64(n_listed)):  # the present plan, the one it gets, then the list
+            if k >= 0 and at_least[k] >= ceiling:
+                continue
+            p = np.int64(now if k == -2 else chosen if k == -1 else listed[first + np.uint64(k)])
+            if (k >= -1 and p == now) or (k >= 0 and p == chosen):
                 continue
             net, s, own = usage[i] - included[p, day], pool_of[p, g], 0
             if counts_fee:
@@ -174,16 +199,15 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
                 plan_multipliers[p], 0 if p == now else change_multiplier,
             )  # fmt: skip
             saves_enough = True
-            if k < first:
+            if p == now:
                 less_high, less_low = negated(saving_high, saving_low)
                 most_high, most_low = added(high, low, less_high, less_low)
-                least_high, least_low = high, low
             elif least_saving > 0:
                 saves_enough = not is_less(most_high, most_low, high, low)
-            if saves_enough and is_less(high, low, least_high, least_low):
+            if p == now or (saves_enough and is_less(high, low, least_high, least_low)):
                 least_high, least_low = high, low
+                ceiling = line_ceiling(high, low)
             if p == chosen:
-                is_found = True
                 cost += own
                 n_on_plan[p] += 1
                 if s >= 0:
@@ -192,7 +216,5 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
                     changes += 1
                 if not saves_enough and too_little < 0:
                     too_little = i
-        if not is_found and ineligible < 0:
-            ineligible = i
         sum_high, sum_low = added(sum_high, sum_low, least_high, least_low)
     return cost, sum_high, sum_low, n_on_plan, net_bytes, changes, ineligible, too_little

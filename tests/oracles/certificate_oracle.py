@@ -115,6 +115,10 @@ def conjugate(pool, multiplier):
 
 
 def bound(unit, multipliers):
+    return math.ceil(unrounded_bound(unit, multipliers))
+
+
+def unrounded_bound(unit, multipliers):
     scale = Fraction(1, 2 ** multipliers["bits"])
     total = Fraction(0)
     for sim in unit["sims"]:
@@ -127,8 +131,7 @@ def bound(unit, multipliers):
             total -= multiplier * scale * (2**62 if plan["most"] is None else plan["most"])
         else:
             total -= multiplier * scale * plan["least"]
-    total -= multipliers["change"] * scale * (unit["max_changes"] or 0)
-    return math.ceil(total)
+    return total - multipliers["change"] * scale * (unit["max_changes"] or 0)
 
 
 def cheapest(unit, multipliers):

@@ -145,7 +145,7 @@ def as_problem(unit):
     first, rate = padded([plan["tiers"] for plan in plans])
     pool_first, pool_rate = padded([pool["tiers"] for pool in pools])
     tariff = Tariff(
-        codes=tuple("ABCD"[: len(plans)]),
+        codes=tuple("ABCDEF"[: len(plans)]),
         full_cycle=N_DAYS - 1,
         fee_micros=column([plan["fee"] for plan in plans]),
         included_bytes=column([plan["included"] for plan in plans]),
