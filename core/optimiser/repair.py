@@ -30,6 +30,9 @@ _SINGLES = 1_000_000
 _KICK_ROWS = 2_000
 """Units with more rows are not kicked: no single row matters there."""
 _KICK_SIZE = 4
+_AGAIN = 3
+_SMALL_GAP = 1e-4
+"""Larger units go through the prices again instead, while that helps and this share is left."""
 _SEEDS = 1 << 62
 """Seeds are taken modulo this, so that the kernels' 64-bit integers hold any of them."""
 
@@ -52,7 +55,8 @@ def repair(
     cut into a million parts, which has one price per byte; then the last block that a pool has begun
     as the price of its first part; only then whole blocks. Where pools pay overage at the optimum, a
     second way fills their blocks instead. In small units the search begins again from the best state
-    with a few rows moved at random (iterated local search).
+    with a few rows moved at random (iterated local search). Larger ones go through
+    the same prices again, which frees a pool that was left with a block it hardly needs.
 
     Parameters
     ----------
@@ -71,32 +75,27 @@ def repair(
     """
     budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.75))
     search = _Search(problem, rows, multipliers, dual_value, seed)
-    whole, first = PoolPrices.of(problem), state.copy()
-    parts = whole.in_parts(_PARTS)
-    state.reprice(parts)
-    search.rounds(state, _MAX_ROUNDS // 4, pairs=0, patience=1)
-    is_paying = multipliers.pools >= _PAYING * whole.rate[:, -1] / whole.block
-    ways = [np.zeros_like(is_paying)]
-    if (is_paying & (state.pools > 0)).any():
-        ways.append(is_paying)
-    share = budget // len(ways)
-    found = [
-        search.finished(state, parts.with_entry(whole, state.pools, way), whole, pairs=share)
-        for way in ways
-    ]
-    state = min(found, key=lambda one: one.cost_micros)
-    if state.cost_micros > first.cost_micros:
-        state = first
-        search.rounds(state, _MAX_ROUNDS, pairs=share, patience=_PATIENCE)
-    if rows.n_rows <= _KICK_ROWS:
-        for _ in range(kicks):
-            if search.is_done(state):
+    best = search.through_prices(state, pairs=budget)
+    if best.cost_micros > state.cost_micros:
+        best = state
+        search.rounds(best, _MAX_ROUNDS, pairs=budget, patience=_PATIENCE)
+    if rows.n_rows > _KICK_ROWS:
+        for _ in range(_AGAIN):
+            if best.cost_micros - dual_value <= _SMALL_GAP * abs(dual_value):
                 break
-            other = search.kicked(state)
-            search.rounds(other, _PATIENCE, pairs=budget // kicks, patience=1)
-            if other.cost_micros < state.cost_micros:
-                state = other
-    return state
+            other = search.through_prices(best, pairs=budget)
+            if other.cost_micros >= best.cost_micros:
+                break
+            best = other
+        return best
+    for _ in range(kicks):
+        if search.is_done(best):
+            break
+        other = search.kicked(best)
+        search.rounds(other, _PATIENCE, pairs=budget // kicks, patience=1)
+        if other.cost_micros < best.cost_micros:
+            best = other
+    return best
 
 
 class _Search:
@@ -112,9 +111,28 @@ class _Search:
     ) -> None:
         self._problem, self._rows, self._dual_value = problem, rows, dual_value
         self._intercept, self._slope = LinePrices(problem, rows).at(multipliers)
+        self._pool_multipliers = multipliers.pools
         self._n_plans = len(problem.tariff.codes) + 1
         self._is_limited = is_limited(problem)
         self._seed, self._round = seed * 1_000_003 % _SEEDS, 0
+
+    def through_prices(self, state: State, *, pairs: int) -> State:
+        """Lower the cost of a copy at prices of parts, then of entries, then at the true ones."""
+        whole, state = PoolPrices.of(self._problem), state.copy()
+        parts = whole.in_parts(_PARTS)
+        state.reprice(parts)
+        self.rounds(state, _MAX_ROUNDS // 4, pairs=0, patience=1)
+        is_paying = self._pool_multipliers >= _PAYING * whole.rate[:, -1] / whole.block
+        ways = [np.zeros_like(is_paying)]
+        if (is_paying & (state.pools > 0)).any():
+            ways.append(is_paying)
+        found = [
+            self.finished(
+                state, parts.with_entry(whole, state.pools, way), whole, pairs=pairs // len(ways)
+            )
+            for way in ways
+        ]
+        return min(found, key=lambda one: one.cost_micros)
 
     def finished(self, state: State, way: PoolPrices, whole: PoolPrices, *, pairs: int) -> State:
         """Copy a state and lower its cost at the prices ``way``, then at the true ones."""
