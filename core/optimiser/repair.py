@@ -25,9 +25,14 @@ _PAYING = 0.999
 """A pool pays overage at the optimum where its multiplier reaches this share of the price."""
 _STRIDE = 104_729
 _PATIENCE = 6
+_SINGLES = 1_000_000
+"""Single transfers priced in a round: far more than one ever needs."""
 _KICK_ROWS = 2_000
 """Units with more rows are not kicked: no single row matters there."""
 _KICK_SIZE = 4
+_AGAIN = 3
+_SMALL_GAP = 1e-4
+"""Larger units go through the prices again instead, while that helps and this share is left."""
 _SEEDS = 1 << 62
 """Seeds are taken modulo this, so that the kernels' 64-bit integers hold any of them."""
 
@@ -50,7 +55,8 @@ def repair(
     cut into a million parts, which has one price per byte; then the last block that a pool has begun
     as the price of its first part; only then whole blocks. Where pools pay overage at the optimum, a
     second way fills their blocks instead. In small units the search begins again from the best state
-    with a few rows moved at random (iterated local search).
+    with a few rows moved at random (iterated local search). Larger ones go through
+    the same prices again, which frees a pool that was left with a block it hardly needs.
 
     Parameters
     ----------
@@ -60,7 +66,7 @@ def repair(
         Most pairs of transfers that are priced in a unit of up to ``_SAMPLE`` rows; in larger ones,
         whose gap is a smaller part of the cost, fewer. A count, so that time decides nothing.
     kicks
-        Most times that the search begins again; they share the ``pairs`` that the first left.
+        Most times that the search begins again; together they may price ``pairs`` again.
 
     Returns
     -------
@@ -68,31 +74,28 @@ def repair(
         The best one; it costs no more than ``state`` did.
     """
     budget = int(pairs * min(1.0, (_SAMPLE / max(1, rows.n_rows)) ** 0.75))
-    search = _Search(problem, rows, multipliers, dual_value, seed, budget)
-    whole, first = PoolPrices.of(problem), state.copy()
-    parts = whole.in_parts(_PARTS)
-    state.reprice(parts)
-    search.rounds(state, _MAX_ROUNDS // 4, in_pairs=False)
-    is_paying = multipliers.pools >= _PAYING * whole.rate[:, -1] / whole.block
-    ways = [np.zeros_like(is_paying)]
-    if (is_paying & (state.pools > 0)).any():
-        ways.append(is_paying)
-    found = [
-        search.finished(state, parts.with_entry(whole, state.pools, way), whole) for way in ways
-    ]
-    state = min(found, key=lambda one: one.cost_micros)
-    if state.cost_micros > first.cost_micros:
-        state = first
-        search.rounds(state, _MAX_ROUNDS, in_pairs=True)
-    if rows.n_rows <= _KICK_ROWS:
-        for _ in range(kicks):
-            if search.is_done(state):
+    search = _Search(problem, rows, multipliers, dual_value, seed)
+    best = search.through_prices(state, pairs=budget)
+    if best.cost_micros > state.cost_micros:
+        best = state
+        search.rounds(best, _MAX_ROUNDS, pairs=budget, patience=_PATIENCE)
+    if rows.n_rows > _KICK_ROWS:
+        for _ in range(_AGAIN):
+            if best.cost_micros - dual_value <= _SMALL_GAP * abs(dual_value):
                 break
-            other = search.kicked(state)
-            search.rounds(other, _PATIENCE, in_pairs=True, patience=1)
-            if other.cost_micros < state.cost_micros:
-                state = other
-    return state
+            other = search.through_prices(best, pairs=budget)
+            if other.cost_micros >= best.cost_micros:
+                break
+            best = other
+        return best
+    for _ in range(kicks):
+        if search.is_done(best):
+            break
+        other = search.kicked(best)
+        search.rounds(other, _PATIENCE, pairs=budget // kicks, patience=1)
+        if other.cost_micros < best.cost_micros:
+            best = other
+    return best
 
 
 class _Search:
@@ -105,27 +108,44 @@ class _Search:
         multipliers: Multipliers,
         dual_value: float,
         seed: int,
-        pairs: int,
     ) -> None:
         self._problem, self._rows, self._dual_value = problem, rows, dual_value
         self._intercept, self._slope = LinePrices(problem, rows).at(multipliers)
+        self._pool_multipliers = multipliers.pools
         self._n_plans = len(problem.tariff.codes) + 1
         self._is_limited = is_limited(problem)
         self._seed, self._round = seed * 1_000_003 % _SEEDS, 0
-        self._pairs = pairs
 
-    def finished(self, state: State, way: PoolPrices, whole: PoolPrices) -> State:
+    def through_prices(self, state: State, *, pairs: int) -> State:
+        """Lower the cost of a copy at prices of parts, then of entries, then at the true ones."""
+        whole, state = PoolPrices.of(self._problem), state.copy()
+        parts = whole.in_parts(_PARTS)
+        state.reprice(parts)
+        self.rounds(state, _MAX_ROUNDS // 4, pairs=0, patience=1)
+        is_paying = self._pool_multipliers >= _PAYING * whole.rate[:, -1] / whole.block
+        ways = [np.zeros_like(is_paying)]
+        if (is_paying & (state.pools > 0)).any():
+            ways.append(is_paying)
+        found = [
+            self.finished(
+                state, parts.with_entry(whole, state.pools, way), whole, pairs=pairs // len(ways)
+            )
+            for way in ways
+        ]
+        return min(found, key=lambda one: one.cost_micros)
+
+    def finished(self, state: State, way: PoolPrices, whole: PoolPrices, *, pairs: int) -> State:
         """Copy a state and lower its cost at the prices ``way``, then at the true ones."""
         copy = state.copy()
         copy.reprice(way)
-        self.rounds(copy, _MAX_ROUNDS // 4, in_pairs=True, patience=2)
+        self.rounds(copy, _MAX_ROUNDS // 4, pairs=pairs // 4, patience=2)
         copy.reprice(whole)
-        self.rounds(copy, _MAX_ROUNDS, in_pairs=True)
+        self.rounds(copy, _MAX_ROUNDS, pairs=pairs - pairs // 4, patience=_PATIENCE)
         return copy
 
     def is_done(self, state: State) -> bool:
-        """Whether nothing better can be found, or no pair may be priced any more."""
-        return state.cost_micros - self._dual_value < 1.0 or self._pairs <= 0
+        """Whether nothing better can be found."""
+        return state.cost_micros - self._dual_value < 1.0
 
     def kicked(self, state: State) -> State:
         """Copy a state with a few transfers of small loss applied, within the limits."""
@@ -142,23 +162,19 @@ class _Search:
         )  # fmt: skip
         return State(problem, self._rows, choice)
 
-    def rounds(
-        self, state: State, n_rounds: int, *, in_pairs: bool, patience: int = _PATIENCE
-    ) -> None:
-        """Go on until rounds are used up or several of them found nothing."""
+    def rounds(self, state: State, n_rounds: int, *, pairs: int, patience: int) -> None:
+        """Go on until ``patience`` rounds on end found nothing; ``pairs`` is what they may price."""
         idle = 0
         for _ in range(n_rounds):
             if self.is_done(state):
                 return
-            gap = state.cost_micros - self._dual_value
-            whole, loss = self._transfers(state, gap)
             before = state.cost_micros
-            self._descend(state, whole, loss, gap, in_pairs=False)
-            if in_pairs:
-                gap = state.cost_micros - self._dual_value
-                self._descend(state, whole, loss, gap, in_pairs=True)
+            whole, loss = self._transfers(state, before - self._dual_value)
+            self._descend(state, whole, loss)
+            if pairs > 0:
+                pairs -= self._descend(state, whole, loss, pairs=pairs)
             idle = 0 if state.cost_micros < before else idle + 1
-            if idle >= (patience if in_pairs else 1):
+            if idle >= patience:
                 return
 
     def _transfers(self, state: State, gap: float) -> tuple[Int64Array, FloatArray]:
@@ -179,19 +195,19 @@ class _Search:
         order = order[:: max(1, -(-n // _MAX_TRANSFERS))]
         return whole[order], loss[order]
 
-    def _descend(
-        self, state: State, whole: Int64Array, loss: FloatArray, gap: float, *, in_pairs: bool
-    ) -> None:
+    def _descend(self, state: State, whole: Int64Array, loss: FloatArray, *, pairs: int = 0) -> int:
+        """Apply transfers that help, in pairs where ``pairs`` may be priced; returns what was."""
         from core.optimiser.repair_kernels import descend
 
         problem, prices = self._problem, state.prices
         n_allowed = problem.n_sims if problem.max_changes is None else problem.max_changes
         delta, changed, spent = descend(
-            len(loss), whole, loss, gap, self._rows.lines.plan, self._rows.individual_plan,
+            len(loss), whole, loss, max(0.0, state.cost_micros - self._dual_value),
+            self._rows.lines.plan, self._rows.individual_plan,
             state.choice, state.pools, state.charges, prices.block, prices.from_block, prices.rate,
             state.sims, problem.min_sims, problem.max_sims, self._is_limited,
-            state.changes, n_allowed, in_pairs, self._pairs,
+            state.changes, n_allowed, pairs > 0, pairs or _SINGLES,
         )  # fmt: skip
         state.cost_micros += int(delta)
         state.changes += int(changed)
-        self._pairs -= int(spent)
+        return int(spent)

@@ -17,6 +17,7 @@ from core.problem import BoolArray, Int32Array, Int64Array
 _LARGEST = 500
 _SAME_ROWS = 3
 """Transfers that are listed of rows with equal class, usage and choice."""
+_NO_TRANSFER = np.int64(-1)
 
 
 @njit(cache=True, error_model="numpy")
@@ -340,8 +341,9 @@ def kick(
         state ^= state << np.uint64(17)
         t = np.int64((state >> np.uint64(11)) % np.uint64(len(whole)))
         if choice[whole[t, 0]] != whole[t, 1] or not _is_within(
-            int(t), -1, whole, line_plan, individual_plan, sims, least, most, changes, max_changes
-        ):
+            int(t), _NO_TRANSFER, whole, line_plan, individual_plan, sims, least, most, changes,
+            max_changes,
+        ):  # fmt: skip
             continue
         for side in range(2):
             line = whole[t, 1 + side]

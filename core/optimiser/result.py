@@ -54,7 +54,7 @@ class SolveParams:
     skip_lower_cost_check: bool = False
     is_certified: bool = True
     repair_pairs: int = 4_000_000
-    repair_kicks: int = 30
+    repair_kicks: int = 100
     polish_nodes: int = 2_000
     seed: int = 0
 

@@ -72,11 +72,11 @@ class PoolPrices:
     def of(cls, problem: Problem) -> PoolPrices:
         """Take the prices of a problem."""
         is_free = problem.charge_type is ChargeType.RATE
-        rate = problem.pool_tier_rate_micros
+        # Copies: for arrays that may be written, as other prices are, kernels are compiled already.
         return cls(
-            block=problem.pool_block_bytes,
-            from_block=problem.pool_tier_from_block,
-            rate=np.zeros_like(rate) if is_free else rate,
+            block=problem.pool_block_bytes.copy(),
+            from_block=problem.pool_tier_from_block.copy(),
+            rate=problem.pool_tier_rate_micros * (not is_free),
         )
 
 
