@@ -55,8 +55,8 @@ def repair(
     cut into a million parts, which has one price per byte; then the last block that a pool has begun
     as the price of its first part; only then whole blocks. Where pools pay overage at the optimum, a
     second way fills their blocks instead. In small units the search begins again from the best state
-    with a few rows moved at random (iterated local search). Larger ones go through
-    the same prices again, which frees a pool that was left with a block it hardly needs.
+    with a few rows moved at random (iterated local search). Larger ones go through the same prices
+    again, which frees a pool that was left with a block it hardly needs.
 
     Parameters
     ----------

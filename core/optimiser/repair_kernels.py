@@ -17,7 +17,7 @@ from core.problem import BoolArray, Int32Array, Int64Array
 _LARGEST = 500
 _SAME_ROWS = 3
 """Transfers that are listed of rows with equal class, usage and choice."""
-_NO_TRANSFER = np.int64(-1)
+_NO_TRANSFER: Any = np.int64(-1)
 
 
 @njit(cache=True, error_model="numpy")
