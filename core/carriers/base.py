@@ -42,6 +42,9 @@ RATE_PLAN_SCHEMA: dict[str, pl.DataType] = {
 MIN_PAGE_LIMIT = 200_000
 """Pages per list that are always read before the carrier is taken to never end (C2)."""
 
+RATE_PLAN_PAGE_LIMIT = 1_000
+"""The same for the list of rate plans, of which an account has some hundred."""
+
 
 class Paging(StrEnum):
     """How lists are read."""
@@ -208,8 +211,8 @@ class CarrierClient(Protocol):
         """Read the current cycle's usage of one SIM: a page of one row."""
         ...
 
-    def rate_plans(self) -> pl.DataFrame:
-        """List the account's rate plans, ``RATE_PLAN_SCHEMA``."""
+    def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:
+        """List the account's rate plans, ``RATE_PLAN_SCHEMA``; ``max_pages`` as in a scan."""
         ...
 
     def change_rate_plan(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ import polars as pl
 from core.carriers.base import (
     DEVICE_PAGE_SCHEMA,
     MIN_PAGE_LIMIT,
+    RATE_PLAN_PAGE_LIMIT,
     RATE_PLAN_SCHEMA,
     USAGE_PAGE_SCHEMA,
     CarrierCapabilities,
@@ -32,7 +34,8 @@ from core.carriers.base import (
 )
 from core.carriers.credentials import Credentials
 from core.carriers.dates import parse_carrier_time
-from core.carriers.device_scan import REREADS, ListedPage, scan_pages
+from core.carriers.device_scan import ListedPage, scan_pages
+from core.carriers.forward_pages import ForwardPage, forward_pages
 from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
 from core.carriers.json_values import count, flag, frame, frame_of_columns, sum_counts, text
 from core.carriers.limiter import limiter_for
@@ -194,25 +197,15 @@ class ControlCenterClient:
         Raises
         ------
         CarrierProtocolError
-            If the list does not end within ``max_pages``, or a page keeps coming twice.
+            If the list does not end within ``max_pages``, or never as pages keep coming twice or empty.
         """
-        before: UsagePage | None = None
-        for number in range(1, max_pages + 1):
-            page, is_last = self._usage_page(rate_plan, cycle_start, number)
-            if _is_repeated(page, before):
-                before, page, is_last = self._both_again(rate_plan, cycle_start, number)
-                yield before
-            if page is None:
-                return
-            yield page
-            if is_last or (is_last is None and not page.rows.height):
-                return
-            before = page
-        msg = (
-            f"usage of rate plan {rate_plan!r} goes on after {max_pages:,} pages, far more than the "
-            "account's devices need: it may never end; ask the carrier about the list"
+        pages = forward_pages(
+            partial(self._usage_page, rate_plan, cycle_start),
+            max_pages=max_pages,
+            what=f"usage of rate plan {rate_plan!r}",
         )
-        raise CarrierProtocolError(msg)
+        for page in pages:
+            yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
 
     def sim_usage(self, iccid: str) -> UsagePage:
         """Read the current cycle's usage of one SIM: a page of one row."""
@@ -226,19 +219,19 @@ class ControlCenterClient:
         )
         return UsagePage(number=1, rows=frame([row], USAGE_PAGE_SCHEMA), raw=(content,))
 
-    def rate_plans(self) -> pl.DataFrame:
-        """List the account's rate plans, ``RATE_PLAN_SCHEMA``."""
-        rows: list[tuple[str | None, ...]] = []
-        number, is_last = 1, False
-        while not is_last:
-            reply = self._page("/rateplans", {}, number)
-            if reply is None:
-                break
-            plans = _objects(reply.content, "ratePlans", "GET /rateplans")
-            rows += [tuple(text(p.get(key)) for key in ("name", "type", "version")) for p in plans]
-            is_last = bool(reply.content.get("lastPage")) or not plans
-            number += 1
-        return frame(rows, RATE_PLAN_SCHEMA).unique("code", keep="last", maintain_order=True)
+    def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:
+        """List the account's rate plans, ``RATE_PLAN_SCHEMA``, forward until ``lastPage``.
+
+        Raises
+        ------
+        CarrierProtocolError
+            If the list does not end within ``max_pages``, or never as pages keep coming twice or empty.
+        """
+        pages = forward_pages(
+            self._rate_plan_page, max_pages=max_pages, what="the list of rate plans"
+        )
+        rows = pl.concat([frame([], RATE_PLAN_SCHEMA), *(page.rows for page in pages)])
+        return rows.unique("code", keep="last", maintain_order=True)
 
     def change_rate_plan(
         self, iccid: str, rate_plan: str, *, effective: date | None = None
@@ -272,13 +265,11 @@ class ControlCenterClient:
             asked_at=(reply.served_at or self._clock() - _UNKNOWN_CLOCK) - elapsed,
         )
 
-    def _usage_page(
-        self, rate_plan: str, cycle_start: date, number: int
-    ) -> tuple[UsagePage | None, bool | None]:
+    def _usage_page(self, rate_plan: str, cycle_start: date, number: int) -> ForwardPage | None:
         params = {"ratePlanName": rate_plan, "cycleStartDate": cycle_start.isoformat()}
         reply = self._page("/usages", params, number)
         if reply is None:
-            return None, True
+            return None
         what = f"GET /usages of {rate_plan!r}, page {number}"
         rows: list[tuple[object, ...]] = []
         raw: list[object] = []
@@ -286,20 +277,19 @@ class ControlCenterClient:
             for device in _objects(zone, "devices", what):
                 rows.append(_usage_row(text(zone.get("zone")), device))
                 raw.append(device)
-        page = UsagePage(number=number, rows=frame(rows, USAGE_PAGE_SCHEMA), raw=raw)
-        return page, flag(reply.content.get("lastPage"))
+        is_last = flag(reply.content.get("lastPage"))
+        usage = frame(rows, USAGE_PAGE_SCHEMA)
+        return ForwardPage(number=number, rows=usage, raw=raw, is_last=is_last)
 
-    def _both_again(
-        self, rate_plan: str, cycle_start: date, number: int
-    ) -> tuple[UsagePage, UsagePage | None, bool | None]:
-        """Read a page and the one before until they differ: one came under a wrong number."""
-        for _ in range(REREADS):
-            before, _ = self._usage_page(rate_plan, cycle_start, number - 1)
-            page, is_last = self._usage_page(rate_plan, cycle_start, number)
-            if before is not None and not _is_repeated(page, before):
-                return before, page, is_last
-        msg = f"usage of rate plan {rate_plan!r}: pages {number - 1} and {number} are the same"
-        raise CarrierProtocolError(msg)
+    def _rate_plan_page(self, number: int) -> ForwardPage | None:
+        reply = self._page("/rateplans", {}, number)
+        if reply is None:
+            return None
+        plans = _objects(reply.content, "ratePlans", f"GET /rateplans, page {number}")
+        rows = [tuple(text(plan.get(key)) for key in ("name", "type", "version")) for plan in plans]
+        is_last = flag(reply.content.get("lastPage"))
+        listed = frame(rows, RATE_PLAN_SCHEMA)
+        return ForwardPage(number=number, rows=listed, raw=plans, is_last=is_last)
 
     def _page(self, resource: str, params: Mapping[str, str], number: int) -> JsonReply | None:
         """Read one page; None where the carrier says that there is no such page."""
@@ -315,12 +305,6 @@ class ControlCenterClient:
             msg = f"GET {resource}: asked for page {number}, the carrier answered page {told}"
             raise CarrierProtocolError(msg)
         return reply
-
-
-def _is_repeated(page: UsagePage | None, before: UsagePage | None) -> bool:
-    if page is None or before is None or not page.rows.height:
-        return False
-    return page.rows.equals(before.rows)
 
 
 def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...]:

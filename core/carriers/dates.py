@@ -16,6 +16,9 @@ _SHAPE = re.compile(
 _MILLISECONDS_FROM = 100_000_000_000
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""
 
+_YEARS = range(2, 9999)
+"""The first and the last year are left out: another time zone may lead beyond the calendar there."""
+
 
 def parse_carrier_time(value: object) -> datetime | None:
     """Read a carrier's time; without a zone it is taken as UTC.
@@ -44,13 +47,27 @@ def parse_carrier_time(value: object) -> datetime | None:
     day, clock, zone = found.groups()
     zone = "+00:00" if zone is None or zone.upper() in ("Z", "UTC") else zone
     clock = (clock or "00:00").replace(",", ".")
-    return datetime.fromisoformat(f"{day}T{clock}{zone}").astimezone(UTC)
+    return in_utc(datetime.fromisoformat(f"{day}T{clock}{zone}"))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Convert an aware time to UTC, where any zone's time and any overlap stay within the calendar.
+
+    Raises
+    ------
+    ValueError
+        If it is in the first or the last year there is.
+    """
+    if moment.year not in _YEARS:
+        msg = f"{moment.isoformat()} is no date"
+        raise ValueError(msg)
+    return moment.astimezone(UTC)
 
 
 def _from_epoch(number: float) -> datetime:
-    seconds = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
     try:
-        return datetime.fromtimestamp(seconds, tz=UTC)
+        seconds = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
+        return in_utc(datetime.fromtimestamp(seconds, tz=UTC))
     except (OverflowError, OSError, ValueError):
         msg = f"{str(number)[:40]} is no date"
         raise ValueError(msg) from None

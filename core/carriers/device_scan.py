@@ -96,11 +96,9 @@ def scan_pages(
         started_at = started_at or sweep.started_at
     since = (started_at or now) - CLOCK_OVERLAP
     for _ in range(MAX_DELTA_ROUNDS):
-        n_pages = 0
         for page in sweep.pages(since, None):
-            n_pages += 1
             yield _public(page, since)
-        if n_pages <= 1 or sweep.ends_as_it_began():
+        if sweep.ends_as_it_began():
             return
         since = max(since, (sweep.started_at or since) - DELTA_OVERLAP)
     msg = (
@@ -139,7 +137,7 @@ class _Sweep:
         self._look_again: Callable[[], bool] = lambda: True
 
     def ends_as_it_began(self) -> bool:
-        """Whether the list of the last sweep still has the same last page, rows and all."""
+        """Whether the list of the last sweep came in one piece, or still has the same last page."""
         return self._look_again()
 
     def pages(self, since: datetime, till: datetime | None) -> Iterator[ListedPage]:
@@ -148,6 +146,7 @@ class _Sweep:
         def read(number: int) -> ListedPage | None:
             return self._read_page(since, till, number)
 
+        self._look_again = lambda: True
         first = read(1)
         self.started_at = first.asked_at if first is not None else None
         if first is None or _is_past_end(first):
@@ -165,8 +164,10 @@ class _Sweep:
                 continue  # the list has become shorter
             if behind is not None and page.iccids() == behind.iccids():
                 behind, page = _read_both_again(read, number)
-                yield behind
-            yield page
+                if behind is not None:
+                    yield behind
+            if page is not None:
+                yield page
             behind = page
 
     def _last_page(self, read: Callable[[int], ListedPage | None]) -> int:
@@ -224,11 +225,16 @@ def _is_same_end(
 
 def _read_both_again(
     read: Callable[[int], ListedPage | None], number: int
-) -> tuple[ListedPage, ListedPage]:
-    """Read a page and the one behind it until they differ: one of them came under a wrong number."""
+) -> tuple[ListedPage | None, ListedPage | None]:
+    """Read a page and the one behind it until they differ: one of them came under a wrong number.
+
+    Or the list has become shorter, by just as many rows as make them the same; then there may be
+    nothing behind any more, and what was there is on this page or before.
+    """
     for _ in range(REREADS):
         behind, page = read(number + 1), read(number)
-        if behind is not None and page is not None and behind.iccids() != page.iccids():
+        iccids = [[] if answer is None else answer.iccids() for answer in (behind, page)]
+        if not all(iccids) or iccids[0] != iccids[1]:
             return behind, page
     msg = (
         f"the carrier sends the same devices as page {number} and page {number + 1}: "

@@ -19,6 +19,7 @@ import httpx
 import stamina
 
 from core.carriers.credentials import Credentials
+from core.carriers.dates import in_utc
 from core.carriers.limiter import Limiter
 from core.errors import (
     CarrierAuthError,
@@ -272,6 +273,6 @@ def _said(content: Mapping[str, Any] | None) -> str:
 def _served_at(response: httpx.Response) -> datetime | None:
     try:
         moment = parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, ValueError):
+        return in_utc(moment) if moment.tzinfo is not None else None
+    except (KeyError, ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else None

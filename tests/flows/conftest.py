@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -52,6 +53,33 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture
+def prefect_client(prefect_api: str) -> Iterator[None]:
+    """Flows of this process report to the server; afterwards no thread of Prefect is at work.
+
+    Its connection for events stays open otherwise, and a ping every 20 s draws from the global
+    ``random``, which Hypothesis takes for the doing of whatever strategy draws at that moment.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
+    with temporary_settings(
+        {PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    ):
+        yield
+        for worker in (EventsWorker, APILogWorker):
+            worker.drain_all(timeout=STARTUP_S)
+    for thread in threading.enumerate():
+        if thread.name in ("EventsWorkerThread", "APILogWorkerThread"):
+            thread.join(timeout=STARTUP_S)
+            assert not thread.is_alive(), f"{thread.name} is still at work"
 
 
 def _is_healthy(url: str) -> bool:

@@ -52,14 +52,8 @@ class Deployment:
 
 @pytest.fixture
 def deployment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_api: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_client: None
 ) -> Iterator[Deployment]:
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        temporary_settings,
-    )
-
     url = f"sqlite:///{tmp_path / 'test.db'}"
     engine = open_engine(url)
     upgrade(engine)
@@ -76,10 +70,7 @@ def deployment(
     period = add_period(
         engine, provider.id, cycle.start_date, cycle.end_date, now=NOW, author=author
     )
-    with (
-        AmopReceiver(tmp_path / "amop.jsonl", token=SecretStr("token")) as receiver,
-        temporary_settings({PREFECT_API_URL: prefect_api, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+    with AmopReceiver(tmp_path / "amop.jsonl", token=SecretStr("token")) as receiver:
         monkeypatch.setenv("CARRIER_OPT_DATABASE_URL", url)
         monkeypatch.setenv("CARRIER_OPT_OUTPUT_DIR", str(tmp_path / "out"))
         monkeypatch.setenv("AMOP_API_ENDPOINT", receiver.endpoint)

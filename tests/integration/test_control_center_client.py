@@ -20,6 +20,7 @@ from core.carriers.base import ChangeOutcome, ListScan
 from core.carriers.control_center import control_center_capabilities, open_control_center
 from core.carriers.credentials import Credentials
 from core.carriers.http import BREAKER_LIMIT, RetryPolicy
+from core.carriers.json_values import flag
 from core.domain import BillingCycle
 from core.errors import (
     CarrierAuthError,
@@ -39,6 +40,7 @@ CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
 QUICK = RetryPolicy(attempts=3, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0)
 KEY = "hidden-key-5f3a"
+MOST_CALLS = 25  # of any canned answer: a few pages, each read again three times
 
 
 def client_of(url, *, key=KEY, page_size=50, timeout_s=10.0, retry=QUICK):
@@ -287,6 +289,7 @@ class Canned(BaseHTTPRequestHandler):
 
     body = b"{}"
     status = 200
+    date: str | None = None
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body leave together: in two pieces the second waits for the first
     disable_nagle_algorithm = True
@@ -297,6 +300,9 @@ class Canned(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def date_time_string(self, timestamp=None):
+        return self.date or super().date_time_string(timestamp)
 
     def log_message(self, *_):
         pass
@@ -348,18 +354,18 @@ payloads = values | st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=60)
 @given(payload=payloads, cut=st.integers(0, 3), status=st.sampled_from([200, 200, 200, 400, 503]))
 def test_any_answer_becomes_rows_or_an_error_of_the_tree(canned_url, payload, cut, status):
     body = json.dumps(payload).encode()
-    Canned.body, Canned.status = body[: len(body) - cut], status
+    Canned.body, Canned.status, Canned.date = body[: len(body) - cut], status, None
     once = RetryPolicy(attempts=1, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0)
     calls = [
         lambda c: [page.rows for page in c.device_pages(ListScan(since=NOW, max_pages=4))],
         lambda c: [page.rows for page in c.usage_pages("X", CYCLE.start_date, max_pages=4)],
         lambda c: c.device_details("89014103270100000058"),
         lambda c: c.sim_usage("89014103270100000058").rows,
-        lambda c: c.rate_plans(),
+        lambda c: c.rate_plans(max_pages=4),
     ]
     for call in calls:
         client = client_of(canned_url, retry=once)
@@ -369,3 +375,32 @@ def test_any_answer_becomes_rows_or_an_error_of_the_tree(canned_url, payload, cu
             assert str(error)  # noqa: PT017
         finally:
             client.close()
+        assert client.calls <= MOST_CALLS
+
+
+@pytest.mark.parametrize("plans", [[{"name": "A"}], [{"name": None}], []])
+@pytest.mark.parametrize("last_page", [False, "false", None, [1]])
+def test_rate_plans_that_never_end_are_an_error_after_a_few_calls(canned_url, plans, last_page):
+    body = json.dumps({"ratePlans": plans, "lastPage": last_page}).encode()
+    Canned.body, Canned.status, Canned.date = body, 200, None
+    with client_of(canned_url) as client:
+        if plans or flag(last_page) is False:
+            with pytest.raises(CarrierProtocolError, match="list of rate plans"):
+                client.rate_plans()
+        else:
+            assert client.rate_plans().is_empty()
+        assert client.calls <= MOST_CALLS
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2359", "Fri, 31 Dec 99999999999999999999 23:59:59 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "soon",
+    ],
+)  # fmt: skip
+def test_an_impossible_time_of_the_carrier_is_as_good_as_none(canned_url, told):
+    Canned.body, Canned.status = b'{"devices": [{"iccid": "1"}], "lastPage": true}', 200
+    Canned.date = told
+    with client_of(canned_url) as client:
+        assert all_devices(client)["iccid"].to_list() == ["1"]

@@ -37,8 +37,13 @@ def test_every_way_in_which_the_platform_writes_a_time_is_read(written, meant):
 
 
 @pytest.mark.parametrize(
-    "written", ["yesterday", "2016-13-01", "2016-06-29 25:00:00", True, [], {}, "0", 10**30, -1e300]
-)
+    "written",
+    [
+        "yesterday", "2016-13-01", "2016-06-29 25:00:00", True, [], {}, "0", 10**30, -1e300,
+        10**400, "9" * 400, float("inf"), float("nan"),
+        "0001-01-01 00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00",
+    ],
+)  # fmt: skip
 def test_what_is_no_time_is_refused(written):
     with pytest.raises(ValueError, match=r"no date|must be in|out of range|Invalid"):
         parse_carrier_time(written)

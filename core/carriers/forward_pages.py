@@ -1,0 +1,103 @@
+"""Reads a numbered list forward until the carrier says that it ends (C2).
+
+For lists that do not shift while they are read; :mod:`core.carriers.device_scan` is for the one that
+does. However a carrier answers, the reading ends: a page that keeps coming twice, a row of empty pages
+of which none is the last, and a list without end are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from core.errors import CarrierProtocolError
+
+REREADS = 3
+MAX_EMPTY_PAGES = 10
+"""Empty pages in a row that are borne though the carrier says that more follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForwardPage:
+    """One answer: rows, the same as the carrier sent them, and whether it called itself the last.
+
+    Attributes
+    ----------
+    is_last
+        None where the carrier did not say; then an empty page ends the list.
+    """
+
+    number: int
+    rows: pl.DataFrame
+    raw: Sequence[object]
+    is_last: bool | None
+
+
+ReadPage = Callable[[int], ForwardPage | None]
+"""Reads the page of a number, from 1; None: there is no such page."""
+
+
+def forward_pages(read_page: ReadPage, *, max_pages: int, what: str) -> Iterator[ForwardPage]:
+    """Yield the pages of a list in order; a page may come more than once.
+
+    Parameters
+    ----------
+    max_pages
+        Pages after which the list is taken to never end, at least 1.
+    what
+        The list as errors name it.
+
+    Raises
+    ------
+    CarrierProtocolError
+        If the list does not end within ``max_pages``, a page keeps coming under two numbers, or more
+        than ``MAX_EMPTY_PAGES`` in a row are empty.
+    """
+    before: ForwardPage | None = None
+    n_empty = 0
+    for number in range(1, max_pages + 1):
+        page = read_page(number)
+        if _is_repeated(page, before):
+            before, page = _both_again(read_page, number, what)
+            yield before
+        if page is None:
+            return
+        yield page
+        if page.is_last or (page.is_last is None and not page.rows.height):
+            return
+        n_empty = 0 if page.rows.height else n_empty + 1
+        if n_empty > MAX_EMPTY_PAGES:
+            msg = (
+                f"{what}: the {n_empty} pages up to page {number} are empty, and yet the carrier says "
+                "that more follow: run again later or tell the carrier"
+            )
+            raise CarrierProtocolError(msg)
+        before = page
+    msg = (
+        f"{what} goes on after {max_pages:,} pages, far more than the account needs: it may never "
+        "end; ask the carrier about the list"
+    )
+    raise CarrierProtocolError(msg)
+
+
+def _is_repeated(page: ForwardPage | None, before: ForwardPage | None) -> bool:
+    if page is None or before is None or not page.rows.height:
+        return False
+    return page.rows.equals(before.rows)
+
+
+def _both_again(
+    read_page: ReadPage, number: int, what: str
+) -> tuple[ForwardPage, ForwardPage | None]:
+    """Read a page and the one before until they differ: one came under a wrong number."""
+    for _ in range(REREADS):
+        before, page = read_page(number - 1), read_page(number)
+        if before is not None and not _is_repeated(page, before):
+            return before, page
+    msg = (
+        f"{what}: pages {number - 1} and {number} are the same, so that it cannot be read "
+        "completely: run again later or tell the carrier"
+    )
+    raise CarrierProtocolError(msg)

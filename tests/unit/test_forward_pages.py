@@ -1,0 +1,117 @@
+"""A list that is read forward is read to its end, or is an error: never without end (C2)."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.carriers.control_center import ControlCenterClient, control_center_capabilities
+from core.carriers.forward_pages import MAX_EMPTY_PAGES, REREADS, ForwardPage, forward_pages
+from core.carriers.http import JsonReply
+from core.errors import CarrierProtocolError
+
+
+class Answers:
+    """Gives answers, (values, last page), by page number or one after the other."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.asked = []
+
+    def __call__(self, number):
+        self.asked.append(number)
+        found = self.answer(number, len(self.asked))
+        if found is None:
+            return None
+        values, is_last = found
+        rows = pl.DataFrame({"code": values}, schema={"code": pl.Int64})
+        return ForwardPage(number=number, rows=rows, raw=values, is_last=is_last)
+
+    def read(self, max_pages=20):
+        pages = forward_pages(self, max_pages=max_pages, what="the list")
+        return [(page.number, page.rows["code"].to_list()) for page in pages]
+
+
+@pytest.mark.parametrize(
+    ("end", "rows"),
+    [(([3], True), [1, 2, 3]), (([], True), [1, 2]), (([], None), [1, 2]), (None, [1, 2])],
+)
+def test_a_list_ends_where_the_carrier_says_or_a_page_is_empty(end, rows):
+    answers = Answers(
+        lambda number, _: end if number == 3 else ([number], [False, None][number % 2])
+    )
+    assert [value for _, values in answers.read() for value in values] == rows
+    assert answers.asked == [1, 2, 3]
+
+
+def test_an_empty_page_is_no_end_where_the_carrier_says_that_more_follow():
+    pages = {1: ([1], False), 2: ([], False), 3: ([], False), 4: ([4], True)}
+    answers = Answers(lambda number, _: pages[number])
+    assert [codes for _, codes in answers.read()] == [[1], [], [], [4]]
+
+
+def test_new_pages_without_end_are_an_error_after_the_most_pages():
+    answers = Answers(lambda number, _: ([number], False))
+    with pytest.raises(CarrierProtocolError, match="the list goes on after 20 pages"):
+        answers.read()
+    assert answers.asked == list(range(1, 21))
+
+
+@pytest.mark.parametrize("is_last", [False, None])
+def test_the_same_page_again_and_again_is_an_error_after_a_few_calls(is_last):
+    answers = Answers(lambda *_: ([7], is_last))
+    with pytest.raises(CarrierProtocolError, match="pages 1 and 2 are the same"):
+        answers.read(max_pages=200_000)
+    assert answers.asked == [1, 2, *[1, 2] * REREADS]
+
+
+def test_a_page_under_a_wrong_number_once_is_read_again():
+    true = {1: ([1], False), 2: ([2], False), 3: ([3], True)}
+    answers = Answers(lambda number, call: true[1 if call == 2 else number])
+    assert answers.read() == [(1, [1]), (1, [1]), (2, [2]), (3, [3])]
+
+
+def test_empty_pages_of_which_none_is_the_last_are_an_error_after_a_few_calls():
+    answers = Answers(lambda *_: ([], False))
+    with pytest.raises(CarrierProtocolError, match="are empty, and yet"):
+        answers.read(max_pages=200_000)
+    assert len(answers.asked) == MAX_EMPTY_PAGES + 1
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.tuples(st.lists(st.integers(0, 2), max_size=2), st.sampled_from([True, False, None])),
+        min_size=1,
+    )
+)
+def test_whatever_is_answered_the_reading_ends(script):
+    answers = Answers(lambda _, call: script[call % len(script)])
+    try:
+        assert len(answers.read(max_pages=30)) <= 2 * 30
+    except CarrierProtocolError as error:
+        assert "the list" in str(error)  # noqa: PT017
+    assert len(answers.asked) <= 30 * (1 + 2 * REREADS)
+
+
+class PlanPages:
+    """The part of the HTTP client that lists rate plans."""
+
+    def __init__(self, *pages):
+        self.pages = pages
+
+    def get(self, _, params):
+        return JsonReply(status=200, content=self.pages[params["pageNumber"] - 1], served_at=None)
+
+
+def test_the_list_of_rate_plans_goes_on_where_the_last_page_is_said_to_be_another_one_in_words():
+    http = PlanPages(
+        {"ratePlans": [{"name": "A", "version": "1"}], "lastPage": "false"},
+        {"ratePlans": [{"name": "B"}], "lastPage": {}},
+        {"ratePlans": [{"name": "A", "version": "2"}], "lastPage": "true"},
+    )
+    client = ControlCenterClient(http, control_center_capabilities())
+    plans = client.rate_plans().sort("code")
+    assert plans.rows() == [("A", None, "2"), ("B", None, None)]
