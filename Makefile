@@ -22,8 +22,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: setup ## Run the main job end to end: make demo DEVICES=100000 OUT=folder
 	@$(BIN)/carrier-opt demo --devices $(DEVICES) --out $(OUT)
 
-test: setup ## Run the tests
-	@$(BIN)/pytest
+test: setup ## Run the tests, a process per core; files with servers of their own first
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Lint, format, types, layers
 	@$(BIN)/ruff check .
