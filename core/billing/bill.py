@@ -66,7 +66,7 @@ def bill(problem: Problem, assignment: Int32Array) -> Bill:
     _check(problem, assignment)
     tariff = problem.tariff
     pool, net_bytes = _net_bytes(problem, assignment)
-    overage = _own_overage(problem, assignment, pool)
+    overage = _own_overage(problem, assignment, pool, net_bytes)
     charge = _pool_charges(problem, pool, net_bytes)
     overage += allocate(charge, np.maximum(net_bytes, 0), pool)
     return Bill(
@@ -88,7 +88,7 @@ def total_cost(problem: Problem, assignment: Int32Array) -> int:
         total += int(problem.tariff.fee_micros[assignment, problem.day_class].sum())
     if problem.charge_type is not ChargeType.RATE:
         pool, net_bytes = _net_bytes(problem, assignment)
-        total += int(_own_overage(problem, assignment, pool).sum())
+        total += int(_own_overage(problem, assignment, pool, net_bytes).sum())
         total += int(_pool_charges(problem, pool, net_bytes).sum())
     return total
 
@@ -109,10 +109,12 @@ def _net_bytes(problem: Problem, assignment: Int32Array) -> tuple[Int32Array, In
     return problem.pool_of[assignment, problem.group], problem.usage_bytes - included
 
 
-def _own_overage(problem: Problem, assignment: Int32Array, pool: Int32Array) -> Int64Array:
+def _own_overage(
+    problem: Problem, assignment: Int32Array, pool: Int32Array, net_bytes: Int64Array
+) -> Int64Array:
     """Charge of each SIM by itself: SMS, voice and, outside pools, data."""
     overage = message_overage(problem.tariff, assignment, problem.sms_count, problem.voice_seconds)
-    alone = np.flatnonzero(pool == INDIVIDUAL)
+    alone = np.flatnonzero((pool == INDIVIDUAL) & (net_bytes > 0))
     if len(alone):
         overage[alone] += data_overage(
             problem.tariff,

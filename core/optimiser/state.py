@@ -105,7 +105,8 @@ class State:
         own, net = own_costs(rows, choice)
         on_line = choice != CHEAPEST_INDIVIDUAL
         pool = np.where(on_line, lines.pool[choice], -1) if len(lines.pool) else choice
-        np.add.at(self.pools, pool[pool >= 0], net[pool >= 0])
+        pooled = np.flatnonzero(pool >= 0)
+        np.add.at(self.pools, pool[pooled], net[pooled])
         np.add.at(self.sims, plans_of(rows, choice), 1)
         self.charges = pool_charges(self.prices, self.pools)
         self.cost_micros = int(own.sum()) + int(self.charges.sum())
@@ -141,14 +142,12 @@ def plans_of(rows: Rows, choice: Int32Array) -> Int32Array:
 def own_costs(rows: Rows, choice: Int32Array) -> tuple[Int64Array, Int64Array]:
     """Own cost, without pool overage, and usage less allowance of each row, shape ``(n,)``."""
     lines = rows.lines
-    own = np.zeros(rows.n_rows, dtype=np.int64)
-    net = np.zeros(rows.n_rows, dtype=np.int64)
-    alone = choice == CHEAPEST_INDIVIDUAL
-    if alone.any():
-        own[alone] = rows.individual_micros[alone]
-    on = ~alone
-    own[on] = lines.fee_micros[choice[on]]
-    net[on] = rows.usage_bytes[on] - lines.included_bytes[choice[on]]
+    if not len(lines.fee_micros):
+        return rows.individual_micros.copy(), np.zeros(rows.n_rows, dtype=np.int64)
+    own = lines.fee_micros[choice]  # of some line where none is chosen, until the next step
+    net = rows.usage_bytes - lines.included_bytes[choice]
+    alone = np.flatnonzero(choice == CHEAPEST_INDIVIDUAL)
+    own[alone], net[alone] = rows.individual_micros[alone], 0
     for k in np.flatnonzero(rows.own_row >= 0).tolist():
         start, end = int(rows.class_start[k]), int(rows.class_start[k + 1])
         column = choice[start:end] - lines.start[k]
