@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEVICES ?= 2000
 OUT ?= demo-output
 
-.PHONY: help setup demo test check bench bench-full lock ci clean
+.PHONY: help setup demo test faults check bench bench-full lock ci clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ demo: setup ## Run the main job end to end: make demo DEVICES=100000 OUT=folder
 
 test: setup ## Run the tests, a process per core; files with servers of their own first
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+faults: setup ## Run the full matrices of faults, of which make test has a sample
+	@$(BIN)/pytest -m full
 
 check: setup ## Lint, format, types, layers
 	@$(BIN)/ruff check .

@@ -32,15 +32,20 @@ def test_ctrl_c_in_any_stage_cancels_the_session_and_the_next_run_starts_anew(
     assert [row["State"] for row in demo.sessions()] == ["CANCELLED"] * len(STATES) + ["COMPLETED"]
 
 
+@pytest.mark.parametrize(
+    "states",
+    [STATES[::2], pytest.param(STATES[1::2], marks=pytest.mark.full)],
+    ids=" and ".join,
+)
 def test_a_killed_run_is_taken_over_by_the_next_one_with_the_same_result(
-    make_demo: Callable,
+    make_demo: Callable, states: list[str]
 ) -> None:
     demo = make_demo(DEVICES)
     code, _, err = demo.run()
     assert (code, err) == (0, "")
     clean = (demo.folder / "assignments.parquet").read_bytes()
 
-    for number, state in enumerate(STATES, start=2):
+    for number, state in enumerate(states, start=2):
         code, out, err = demo.stop_in(state, signal.SIGKILL)
         assert code == -signal.SIGKILL
         assert demo.sessions()[-1]["State"] == state
