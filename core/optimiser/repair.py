@@ -16,7 +16,9 @@ from core.optimiser.state import PoolPrices, State
 from core.problem import Int64Array, Problem
 
 _MAX_TRANSFERS = 900
-_PER_KIND = 32
+_PER_KIND = 16
+_ALONE_PER_KIND = 64
+"""Transfers of a kind that are listed by one order; to be tried in pairs, and to be applied alone."""
 _SAMPLE = 20_000
 """Rows looked at in a round; of a larger unit every so many-th, other ones in every round."""
 _MAX_ROUNDS = 40
@@ -152,7 +154,8 @@ class _Search:
         from core.optimiser.repair_kernels import kick
 
         problem = self._problem
-        whole, _ = self._transfers(state, 2.0 * (state.cost_micros - self._dual_value))
+        allowed = 2.0 * (state.cost_micros - self._dual_value)
+        whole, _ = self._transfers(state, allowed, in_pairs=True)
         choice = state.choice.copy()
         n_allowed = problem.n_sims if problem.max_changes is None else problem.max_changes
         kick(
@@ -169,7 +172,7 @@ class _Search:
             if self.is_done(state):
                 return
             before = state.cost_micros
-            whole, loss = self._transfers(state, before - self._dual_value)
+            whole, loss = self._transfers(state, before - self._dual_value, in_pairs=pairs > 0)
             self._descend(state, whole, loss)
             if pairs > 0:
                 pairs -= self._descend(state, whole, loss, pairs=pairs)
@@ -177,11 +180,19 @@ class _Search:
             if idle >= patience:
                 return
 
-    def _transfers(self, state: State, gap: float) -> tuple[Int64Array, FloatArray]:
+    def _transfers(
+        self, state: State, gap: float, *, in_pairs: bool
+    ) -> tuple[Int64Array, FloatArray]:
+        """List transfers to be tried in pairs, or to be applied one by one.
+
+        Those that are applied alone are ordered by their loss for the usage that they move: a pool
+        with usage to spare takes few large SIMs rather than many small ones that lose more.
+        """
         from core.optimiser.repair_kernels import list_transfers
 
         rows, lines = self._rows, self._rows.lines
-        whole = np.empty((2 * _PER_KIND * self._n_plans**2, 9), dtype=np.int64)
+        per_kind = _PER_KIND if in_pairs else _ALONE_PER_KIND
+        whole = np.empty((2 * per_kind * self._n_plans**2, 9), dtype=np.int64)
         loss = np.empty(len(whole))
         self._round += 1
         step = max(1, rows.n_rows // _SAMPLE)
@@ -189,9 +200,15 @@ class _Search:
             rows.class_start, rows.usage_bytes, lines.start, lines.plan, lines.pool,
             lines.fee_micros, lines.included_bytes, lines.is_change, self._intercept, self._slope,
             rows.has_individual, rows.individual_micros, rows.own_row, rows.own_micros,
-            state.choice, gap, self._seed + self._round, step, self._round * _STRIDE, self._n_plans, _PER_KIND, whole, loss,
+            state.choice, gap, self._seed + self._round, step, self._round * _STRIDE, self._n_plans, per_kind, in_pairs, whole, loss,
         )  # fmt: skip
-        order = np.argsort(loss[:n], kind="stable")
+        whole, loss = whole[:n], loss[:n]
+        if not in_pairs:
+            prices = np.append(self._pool_multipliers, 0.0)  # pool -1 is none
+            moved = whole[:, 7] * prices[whole[:, 5]] - whole[:, 6] * prices[whole[:, 4]]
+            order = np.argsort(loss / np.maximum(np.abs(moved), 1.0), kind="stable")
+            return whole[order], loss[order]
+        order = np.argsort(loss, kind="stable")
         order = order[:: max(1, -(-n // _MAX_TRANSFERS))]
         return whole[order], loss[order]
 

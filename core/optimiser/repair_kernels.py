@@ -43,13 +43,14 @@ def list_transfers(  # noqa: C901 - one loop, since array arguments make calls i
     line_pool: Int32Array, line_fee: Int64Array, line_included: Int64Array, line_change: BoolArray,
     intercept: Any, slope: Any, has_individual: BoolArray, individual: Int64Array,
     own_row: Int64Array, own: Int64Array, choice: Int32Array, allowed_loss: float, seed: int, step: int, offset: int,
-    n_plans: int, per_kind: int, whole: Int64Array, loss: Any,
+    n_plans: int, per_kind: int, at_random: bool, whole: Int64Array, loss: Any,  # noqa: FBT001 - compiled code takes no keywords
 ) -> int:  # fmt: skip
     """List transfers whose reduced cost is at most ``allowed_loss``; returns their number.
 
     A transfer that costs more than the present gap at the multipliers cannot be part of an
-    improvement: the other parts of the gap are at least 0. Of each kind, i.e. pair of plans, about
-    half of the ``per_kind`` listed ones are those that lose least, the others a random sample.
+    improvement: the other parts of the gap are at least 0. Of each kind, i.e. pair of plans, those
+    ``per_kind`` are listed that lose least, and as many that are drawn at random, or without
+    ``at_random`` that lose least for the usage, at the pools' prices, which they move.
 
     Parameters
     ----------
@@ -62,13 +63,12 @@ def list_transfers(  # noqa: C901 - one loop, since array arguments make calls i
         Output, shape ``(capacity,)``: reduced cost of the transfer.
     """
     n_kinds = n_plans * n_plans
-    half = max(1, per_kind // 2)
     worst = np.full((n_kinds, 2), np.inf)
     count = np.zeros((n_kinds, 2), dtype=np.int64)
-    key = np.empty((n_kinds, 2, half))
-    row_of = np.empty((n_kinds, 2, half), dtype=np.int64)
-    to_of = np.empty((n_kinds, 2, half), dtype=np.int64)
-    loss_of = np.empty((n_kinds, 2, half))
+    key = np.empty((n_kinds, 2, per_kind))
+    row_of = np.empty((n_kinds, 2, per_kind), dtype=np.int64)
+    to_of = np.empty((n_kinds, 2, per_kind), dtype=np.int64)
+    loss_of = np.empty((n_kinds, 2, per_kind))
     state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
     for k in range(len(class_start) - 1):
         first, last = line_start[k], line_start[k + 1]
@@ -116,9 +116,15 @@ def list_transfers(  # noqa: C901 - one loop, since array arguments make calls i
                 state ^= state >> np.uint64(7)
                 state ^= state << np.uint64(17)
                 for which in range(2):
-                    rank = lost if which == 0 else float(state >> np.uint64(11))
+                    rank = lost
+                    if which == 1 and at_random:
+                        rank = float(state >> np.uint64(11))
+                    elif which == 1:
+                        moved = slope[j] * usage[i] if j >= first else 0.0
+                        moved -= slope[c] * usage[i] if c >= 0 else 0.0
+                        rank = lost / max(abs(moved), 1.0)
                     place = count[kind, which]
-                    if place < half:
+                    if place < per_kind:
                         count[kind, which] += 1
                     elif rank < worst[kind, which]:
                         place = np.argmax(key[kind, which])
@@ -128,7 +134,7 @@ def list_transfers(  # noqa: C901 - one loop, since array arguments make calls i
                     row_of[kind, which, place] = i
                     to_of[kind, which, place] = j if j >= first else -1
                     loss_of[kind, which, place] = lost
-                    if count[kind, which] == half:
+                    if count[kind, which] == per_kind:
                         worst[kind, which] = key[kind, which].max()
     return _write_transfers(
         class_start, usage, line_start, line_pool, line_fee, line_included, line_change, individual,
