@@ -242,8 +242,9 @@ def test_a_run_that_slept_is_fenced_off_when_it_wakes_up(engine, receiver, start
     sleeper = start("run-1", stop_at=3)
     sleeper.start()
     sleeper.wait_for("step 3")
-    sleeper.process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, sleeper.process.pid, os.WSTOPPED | os.WNOWAIT)
+    with writing(engine):  # or its heartbeat may take the database's write lock to sleep with it
+        sleeper.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, sleeper.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     second = start("run-2", timeout_s=0, lease_s=1)
     second.start()
