@@ -22,12 +22,15 @@ from core.outcome import ASSIGNMENT_SCHEMA, Outcome
 from core.problem import INDIVIDUAL, NO_LIMIT, Problem
 from core.reports.certificate_reader import FORMAT
 
-_HASH_FORMAT = b"carrier-opt fleet input 1\n"
+_HASH_FORMAT = b"carrier-opt fleet input 2\n"
+
+_RESULT_COLUMNS = ("recommended_rate_plan", "reason", "next_best_rate_plan")
+"""Columns that the run finds, beside all amounts."""
 
 INPUT_COLUMNS = tuple(
     name
     for name in ASSIGNMENT_SCHEMA
-    if not name.endswith("_micros") and name not in ("recommended_rate_plan", "reason")
+    if not name.endswith("_micros") and name not in _RESULT_COLUMNS
 )
 """Columns of ``assignments.parquet`` that are input of the run, or follow from it alone."""
 
@@ -82,6 +85,8 @@ def _document(outcome: Outcome, grouping: Grouping) -> dict[str, Any]:
             asdict(plan) for plan in sorted(grouping.rate_plans, key=lambda plan: plan.code)
         ],
         "pools": pools_of(grouping),
+        "min_saving_micros": grouping.constraints.min_saving_micros,
+        "taxes": None if outcome.taxes is None else [asdict(each.tax) for each in outcome.taxes],
         "groups": [asdict(group) for group in grouping.groups],
         "units": [
             {

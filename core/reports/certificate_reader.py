@@ -18,13 +18,15 @@ from core.domain import (
     Portal,
     ProrationBasis,
     RatePlan,
+    TaxBase,
+    TaxRate,
 )
 from core.errors import InputError
 from core.grouping import GroupPlan
 from core.optimiser.certificate import Certificate
 from core.problem import NO_LIMIT
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's form."""
 
 _NUMBERS = ("_rate_micros", "_fee_micros", "_bytes", "_sms", "_minutes")
@@ -65,6 +67,10 @@ class CertificateFile:
     ----------
     pools
         Plan codes that share a pool, in the order of the pools' numbers.
+    min_saving_micros
+        What the run has to save if it changes anything; 0 without such a limit (O8).
+    taxes
+        By jurisdiction and name; None if none were computed (B6).
     devices, unpriced
         SIMs of ``assignments.parquet``, and those of them without a priced plan (B9).
     input_hash
@@ -74,6 +80,8 @@ class CertificateFile:
     policy: BillingPolicy
     rate_plans: tuple[RatePlan, ...]
     pools: tuple[tuple[str, ...], ...]
+    min_saving_micros: int
+    taxes: tuple[TaxRate, ...] | None
     groups: tuple[GroupPlan, ...]
     units: tuple[UnitClaim, ...]
     devices: int
@@ -141,10 +149,13 @@ def _flag(value: object) -> bool:
 def _parsed(document: Mapping[str, Any]) -> CertificateFile:
     rate_plans = tuple(_parsed_plan(fields) for fields in document["rate_plans"])
     codes = sorted(plan.code for plan in rate_plans)
+    taxes = document["taxes"]
     return CertificateFile(
         policy=_parsed_policy(document["policy"]),
         rate_plans=rate_plans,
         pools=tuple(tuple(pool) for pool in document["pools"]),
+        min_saving_micros=_number(document["min_saving_micros"]),
+        taxes=None if taxes is None else tuple(_parsed_tax(fields) for fields in taxes),
         groups=tuple(_parsed_group(fields, codes) for fields in document["groups"]),
         units=tuple(_parsed_unit(fields, codes) for fields in document["units"]),
         devices=int(document["devices"]),
@@ -184,6 +195,15 @@ def _parsed_plan(fields: Mapping[str, Any]) -> RatePlan:
         for tier in fields["overage_tiers"]
     )
     return RatePlan(**{**fields, "overage_tiers": tiers, "portal": Portal(fields["portal"])})
+
+
+def _parsed_tax(fields: Mapping[str, Any]) -> TaxRate:
+    return TaxRate(
+        jurisdiction=_text(fields["jurisdiction"]),
+        name=_text(fields["name"]),
+        percent_millionths=_number(fields["percent_millionths"]),
+        base=TaxBase(fields["base"]),
+    )
 
 
 def _parsed_group(fields: Mapping[str, Any], codes: list[str]) -> GroupPlan:

@@ -1,17 +1,15 @@
 """Checks a run from its files alone: ``certificate.json`` and ``assignments.parquet`` (O3).
 
 The solve units are made again from the rows and the catalogue in the file, and every one goes through
-:mod:`core.optimiser.check`; then costs, reasons and next best plans of SIMs, sums and
-``summary.json`` are compared.
+:mod:`core.optimiser.check`; then costs, reasons and next best plans of SIMs and sums are compared,
+the least saving and the taxes of the run, and ``summary.json``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +17,8 @@ import polars as pl
 from core.billing.bill import bill
 from core.billing.limits import check_limits, check_sim_ranges
 from core.billing.pools import plan_pools
-from core.billing.tariff import Int32Array, build_tariff
+from core.billing.tariff import Int32Array, build_tariff, day_classes
+from core.domain import BillingPolicy
 from core.errors import CheckFailedError, InputError
 from core.explanations import next_best, reason
 from core.group_rows import group_uses
@@ -30,9 +29,10 @@ from core.outcome import ASSIGNMENT_SCHEMA, REASON_UNPRICED
 from core.problem import NO_LIMIT, Problem
 from core.reports.certificate_file import fleet_hash, pools_of
 from core.reports.certificate_reader import CertificateFile, UnitClaim, read_certificates
+from core.reports.comparison import same
 from core.reports.results import result_paths
-from core.reports.summary import gap_percent, savings_percent
-from core.units import micros_to_text
+from core.reports.verified_run import check_min_saving, check_taxes
+from core.reports.verified_summary import check_summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,10 @@ def verify_results(out_dir: Path) -> list[VerifiedUnit]:
         _verified(_limited(problem, claims[problem.unit_id]), claims[problem.unit_id], part)
         for problem, part in _units(grouping, rows)
     ]
+    check_min_saving(claimed, rows)
+    taxes = check_taxes(claimed, rows)
     if paths.summary.exists():
-        _check_summary(paths.summary, claimed, rows, verified)
+        check_summary(paths.summary, claimed, rows, taxes)
     return verified
 
 
@@ -92,21 +94,31 @@ def _read_rows(path: Path) -> pl.DataFrame:
 
 def _check_rows(claimed: CertificateFile, rows: pl.DataFrame) -> None:
     """Compare the rows as a whole with what the file says about its input."""
-    _same("the number of SIMs in assignments.parquet", rows.height, claimed.devices)
+    same("the number of SIMs in assignments.parquet", rows.height, claimed.devices)
     if not rows["iccid"].is_sorted() or rows["iccid"].n_unique() != rows.height:
         raise CheckFailedError("assignments.parquet is not sorted by ICCID, or has one twice")
-    _same("the hash of the input in assignments.parquet", fleet_hash(rows), claimed.input_hash)
+    same("the hash of the input in assignments.parquet", fleet_hash(rows), claimed.input_hash)
     unpriced = rows.filter(pl.col("unit_id").is_null())
-    _same("the number of unpriced SIMs", unpriced.height, claimed.unpriced)
+    same("the number of unpriced SIMs", unpriced.height, claimed.unpriced)
     costs = [name for name in ASSIGNMENT_SCHEMA if name.endswith("_micros")]
     wrong = unpriced.filter(
         pl.col("recommended_rate_plan").ne_missing(pl.col("current_rate_plan"))
+        | pl.col("group_id").is_not_null()
         | (pl.col("reason") != REASON_UNPRICED)
         | pl.col("next_best_rate_plan").is_not_null()
         | pl.any_horizontal(pl.col(costs).is_not_null())
     )
     if wrong.height:
-        raise CheckFailedError(f"the unpriced SIM {wrong['iccid'][0]} has a new plan or a cost")
+        raise CheckFailedError(
+            f"the unpriced SIM {wrong['iccid'][0]} has a group, a new plan or a cost"
+        )
+    codes = [plan.code for plan in claimed.rate_plans]
+    known = unpriced.filter(pl.col("current_rate_plan").is_in(codes))
+    if known.height:
+        raise CheckFailedError(
+            f"SIM {known['iccid'][0]} counts as unpriced, and its rate plan "
+            f"{known['current_rate_plan'][0]!r} is in the catalogue"
+        )
 
 
 def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
@@ -114,6 +126,7 @@ def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
     tariff = build_tariff(claimed.rate_plans, claimed.policy)
     fleet = rows.rename({"current_rate_plan": "rate_plan", "locked": "is_locked"})
     check_sim_ranges(fleet)
+    _check_active_days(claimed.policy, rows)
     group_number = {group.group_id: k for k, group in enumerate(claimed.groups)}
     priced = fleet.filter(pl.col("unit_id").is_not_null())
     try:
@@ -136,10 +149,24 @@ def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
         plan_pool=plan_pools(claimed.rate_plans, tariff, claimed.policy.pool_scope),
     )
     units = sorted({group.unit_id for group in claimed.groups})
-    _same("the solve units of the groups and all units", units, sorted(grouping.unit_ids))
-    _same("the pools", pools_of(grouping), [list(pool) for pool in claimed.pools])
+    same("the solve units of the groups and all units", units, sorted(grouping.unit_ids))
+    same("the pools", pools_of(grouping), [list(pool) for pool in claimed.pools])
     _check_groups(grouping, numbered)
     return grouping
+
+
+def _check_active_days(policy: BillingPolicy, rows: pl.DataFrame) -> None:
+    """Compare the days that a SIM is billed for (B2), null without cycle dates."""
+    days = pl.Series([None] * rows.height, dtype=pl.Int32)
+    if policy.cycle is not None:
+        days = pl.Series(day_classes(rows["activated_date"], policy), dtype=pl.Int32)
+    wrong = rows["active_days"].ne_missing(days)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise CheckFailedError(
+            f"active_days of SIM {rows['iccid'][row]} is {rows['active_days'][row]}, by its date of "
+            f"activation {days[row]}"
+        )
 
 
 def _check_groups(grouping: Grouping, rows: pl.DataFrame) -> None:
@@ -201,10 +228,10 @@ def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> Verifie
         cost = check_certificate(problem, assignment, claim.certificate).cost_micros
     baseline = _cost_micros(problem, problem.current, keeps_limits=False)
     unit = f"the cost of solve unit {problem.unit_id}"
-    _same(f"{unit}, and what certificate.json says,", cost, claim.cost_micros)
-    _same(f"{unit} today, and what certificate.json says,", baseline, claim.baseline_micros)
-    _same(f"{unit}, and the sum over its SIMs,", cost, int(rows["recommended_cost_micros"].sum()))
-    _same(
+    same(f"{unit}, and what certificate.json says,", cost, claim.cost_micros)
+    same(f"{unit} today, and what certificate.json says,", baseline, claim.baseline_micros)
+    same(f"{unit}, and the sum over its SIMs,", cost, int(rows["recommended_cost_micros"].sum()))
+    same(
         f"{unit} today, and the sum over its SIMs,",
         baseline,
         int(rows["current_cost_micros"].sum()),
@@ -266,69 +293,6 @@ def _same_of_sims(problem: Problem, rows: pl.DataFrame, expected: pl.Series, by:
             problem,
             f"{name} of SIM {rows['iccid'][row]} is {rows[name][row]}, {by} {expected[row]}",
         )
-
-
-def _check_summary(
-    path: Path, claimed: CertificateFile, rows: pl.DataFrame, units: list[VerifiedUnit]
-) -> None:
-    """Compare the totals of ``summary.json``."""
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(summary, dict):
-        raise InputError(f"{path} cannot be read: it holds no JSON object")
-    bounds = [unit.bound_micros for unit in units if unit.bound_micros is not None]
-    changed = rows["recommended_rate_plan"].ne_missing(rows["current_rate_plan"])
-    optimized = sum(unit.cost_micros for unit in units)
-    baseline = sum(unit.baseline_micros for unit in claimed.units)
-    totals: dict[str, Any] = {
-        "devices": claimed.devices,
-        "unpriced": claimed.unpriced,
-        "baseline_cost": micros_to_text(baseline),
-        "optimized_cost": micros_to_text(optimized),
-        "savings": micros_to_text(baseline - optimized),
-        "plan_changes": int(changed.sum()),
-    }
-    is_bounded = len(bounds) == len(units) and any(not g.is_fixed for g in claimed.groups)
-    bound = sum(bounds) if is_bounded else None
-    totals["lower_bound"] = None if bound is None else micros_to_text(bound)
-    totals["gap_percent"] = gap_percent(optimized, bound)
-    totals["savings_percent"] = savings_percent(baseline, optimized)
-    for prefix, column in (("baseline", "current"), ("optimized", "recommended")):
-        for part in ("rate", "overage"):
-            parts = int(rows[f"{column}_{part}_micros"].sum())
-            totals[f"{prefix}_{part}_cost"] = micros_to_text(parts)
-    for name, value in totals.items():
-        _same(f"{name} in summary.json", summary.get(name), value)
-    _check_units_of_summary(summary.get("units"), units)
-
-
-def _check_units_of_summary(entries: object, units: list[VerifiedUnit]) -> None:
-    """Compare what ``summary.json`` says of each unit's cost and bound."""
-    names = ("unit_id", "devices", "optimized_cost", "lower_bound", "gap_percent")
-    expected = [
-        (
-            unit.unit_id,
-            unit.devices,
-            micros_to_text(unit.cost_micros),
-            None if unit.bound_micros is None else micros_to_text(unit.bound_micros),
-            gap_percent(unit.cost_micros, unit.bound_micros),
-        )
-        for unit in units
-    ]
-    found = [
-        tuple(entry.get(name) for name in names) if isinstance(entry, dict) else entry
-        for entry in (entries if isinstance(entries, list) else [])
-    ]
-    _same("the number of units in summary.json", len(found), len(expected))
-    for one, other in zip(found, expected, strict=True):
-        _same(f"unit {other[0]} in summary.json", one, other)
-
-
-def _same(what: str, found: object, expected: object) -> None:
-    if found != expected:
-        raise CheckFailedError(f"{what} differ: {found} and {expected}")
 
 
 def _failed(problem: Problem, what: str) -> CheckFailedError:

@@ -15,7 +15,7 @@ import pytest
 from core import optimisation
 from core.optimiser.check import certify
 from core.optimiser.solve import solve
-from core.reports.certificate_file import fleet_hash
+from core.reports.certificate_file import INPUT_COLUMNS, fleet_hash
 
 DEVICES = """\
 iccid,communication_plan,rate_plan,usage_mb,sms_count,voice_seconds,activated_date
@@ -136,31 +136,133 @@ def test_the_same_run_writes_the_same_bytes(out, results, tmp_path):
     assert "elapsed" not in text
 
 
-def test_a_run_with_locks_limits_and_taxes_holds_and_an_opened_lock_is_found(verify, tmp_path):
-    """The limits join all groups to one unit, though not their pools (B4)."""
+@pytest.fixture(scope="module")
+def constrained(tmp_path_factory):
+    """The files of one run with locks, limits and taxes."""
+    return constrained_run(tmp_path_factory.mktemp("constrained"), min_saving="0.01")
+
+
+def constrained_run(folder, *, min_saving):
     header, *sims = DEVICES.splitlines()
     own = {"S03": "yes,NY", "S05": "no,NY"}
     lines = [f"{header},locked,jurisdiction", *(f"{sim},{own.get(sim[:3], ',')}" for sim in sims)]
-    (tmp_path / "devices.csv").write_text("\n".join(lines))
-    (tmp_path / "plans.csv").write_text(RATE_PLANS)
-    (tmp_path / "comm.csv").write_text(COMMUNICATION_PLANS)
-    (tmp_path / "taxes.csv").write_text("jurisdiction,name,percent,base\nNY,Sales,8.875,total\n")
-    (tmp_path / "constraints.yaml").write_text("plans: {P-POOL: {min: 2}}\nmax_changes: 3\n")
+    (folder / "devices.csv").write_text("\n".join(lines))
+    (folder / "plans.csv").write_text(RATE_PLANS)
+    (folder / "comm.csv").write_text(COMMUNICATION_PLANS)
+    (folder / "taxes.csv").write_text(
+        "jurisdiction,name,percent,base\nNY,Sales,8.875,total\nNY,Fund,1,rate\nLA,Sales,5,total\n"
+    )
+    (folder / "constraints.yaml").write_text(
+        f"plans: {{P-POOL: {{min: 2}}}}\nmax_changes: 3\nmin_saving: '{min_saving}'\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(optimisation, "solve", certified_solve)
         code = command(
-            "optimize", "--devices", tmp_path / "devices.csv", "--rate-plans",
-            tmp_path / "plans.csv", "--communication-plans", tmp_path / "comm.csv", "--taxes",
-            tmp_path / "taxes.csv", "--constraints", tmp_path / "constraints.yaml",
+            "optimize", "--devices", folder / "devices.csv", "--rate-plans",
+            folder / "plans.csv", "--communication-plans", folder / "comm.csv", "--taxes",
+            folder / "taxes.csv", "--constraints", folder / "constraints.yaml",
             "--pool-scope", "comm_group", "--cycle-start", "2026-01-01",
-            "--cycle-end", "2026-01-31", "--out", tmp_path / "out",
+            "--cycle-end", "2026-01-31", "--out", folder / "out",
         )  # fmt: skip
     assert code == 0
-    run = verify(tmp_path / "out")
+    return folder / "out"
+
+
+@pytest.fixture
+def limited_out(constrained, tmp_path):
+    """A copy of the run with locks, limits and taxes that a test may tamper with."""
+    return Path(shutil.copytree(constrained, tmp_path / "out"))
+
+
+def test_a_run_with_locks_limits_and_taxes_holds_and_an_opened_lock_is_found(verify, limited_out):
+    """The limits join all groups to one unit, though not their pools (B4)."""
+    run = verify(limited_out)
     assert (run.code, run.err) == (0, "")
     assert [line.split("\t")[0] for line in run.out.splitlines()] == ["unit", "U0001", "total"]
-    change_rows(tmp_path / "out", with_value("locked", "S03", value=False))
-    assert "has the hash" in verify(tmp_path / "out").err
+    change_rows(limited_out, with_value("locked", "S03", value=False))
+    assert "has the hash" in verify(limited_out).err
+
+
+def test_a_run_that_dropped_too_small_a_saving_holds(verify, tmp_path):
+    out = constrained_run(tmp_path, min_saving="1000")
+    assert json.loads((out / "summary.json").read_text())["plan_changes"] == 0
+    assert json.loads((out / "certificate.json").read_text())["min_saving_micros"] == 10**9
+    run = verify(out)
+    assert (run.code, run.err) == (0, "")
+
+
+def test_changes_that_save_less_than_the_run_has_to_are_found(verify, limited_out):
+    savings = int(pl.read_parquet(limited_out / "assignments.parquet")["savings_micros"].sum())
+    assert savings > 0
+    change_document(limited_out, lambda document: document.update(min_saving_micros=savings))
+    assert verify(limited_out).code == 0
+    change_document(limited_out, lambda document: document.update(min_saving_micros=savings + 1))
+    run = verify(limited_out)
+    assert run.code == 1
+    assert "its least saving is" in run.err
+
+
+@pytest.mark.parametrize("column", ["current_tax_micros", "recommended_tax_micros"])
+def test_a_tax_of_a_sim_that_its_charges_do_not_give_is_found(verify, limited_out, column):
+    change_rows(limited_out, with_sum(column, "S05", "S03"))
+    run = verify(limited_out)
+    assert run.code == 1
+    assert f"{column} of SIM S03" in run.err
+
+
+@pytest.mark.parametrize(
+    "taxes",
+    [
+        None,
+        [],
+        [{"jurisdiction": "NY", "name": "Sales", "percent_millionths": 8_875_001, "base": "total"}],
+    ],
+    ids=["no table", "no taxes", "another rate"],
+)
+def test_another_table_of_taxes_is_found(verify, limited_out, taxes):
+    change_document(limited_out, lambda document: document.update(taxes=taxes))
+    run = verify(limited_out)
+    assert run.code == 1
+    assert "current_tax_micros of SIM S0" in run.err
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("baseline_tax", lambda summary: summary.update(baseline_tax="1.000000")),
+        ("optimized_tax", lambda summary: summary.update(optimized_tax=None)),
+        ("taxes", lambda summary: summary["taxes"][1].update(devices=3)),
+        ("taxes", lambda summary: summary["taxes"][2].update(optimized="1.000000")),
+    ],
+    ids=["all today", "all recommended", "SIMs", "one tax"],
+)
+def test_another_tax_in_the_summary_is_found(verify, limited_out, name, change):
+    change_summary(limited_out, change)
+    run = verify(limited_out)
+    assert run.code == 1
+    assert f"{name} in summary.json differ" in run.err
+
+
+def test_only_input_is_hashed(out):
+    rows = pl.read_parquet(out / "assignments.parquet")
+    results = [
+        name
+        for name in rows.columns
+        if name.startswith(("recommended_", "next_best_", "savings_", "reason"))
+    ]
+    changed = rows.with_columns(
+        pl.lit(None).cast(rows.schema[name]).alias(name) for name in results
+    )
+    assert len(results) == 9
+    assert fleet_hash(changed) == fleet_hash(rows)
+    assert {"usage_bytes", "current_rate_plan", "jurisdiction", "locked"} <= {*INPUT_COLUMNS}
+
+
+def change_summary(out, change):
+    path = out / "summary.json"
+    summary = json.loads(path.read_text())
+    change(summary)
+    path.write_text(json.dumps(summary))
 
 
 def change_document(out, change):
@@ -204,7 +306,10 @@ ROW_TAMPERING = {
     "an SMS count": ("sms_count", "S01", 4),
     "voice seconds": ("voice_seconds", "S01", 121),
     "an activation date": ("activated_date", "S06", date(2026, 1, 4)),
+    "the active days": ("active_days", "S06", 30),
+    "a tax without a table of taxes": ("current_tax_micros", "S02", 0),
     "a group": ("group_id", "S07", "G0002"),
+    "a group of an unpriced SIM": ("group_id", "S08", "G0001"),
     "a unit": ("unit_id", "S07", "U0002"),
     "a communication plan": ("communication_plan", "S07", "B"),
     "a lock": ("locked", "S07", True),
@@ -235,6 +340,14 @@ def test_a_changed_row_is_found_by_its_hash(verify, out):
     run = verify(out)
     assert run.code == 1
     assert "the hash of the input in assignments.parquet differ" in run.err
+
+
+def test_a_sim_that_is_called_unpriced_though_its_plan_has_a_price_is_found(verify, out):
+    for column in ("current_rate_plan", "recommended_rate_plan"):
+        change_rows(out, with_value(column, "S08", "P-SMALL"))
+    run = verify(out)
+    assert run.code == 1
+    assert "SIM S08 counts as unpriced" in run.err
 
 
 @pytest.mark.parametrize("column", ["recommended_cost_micros", "current_overage_micros"])
@@ -313,6 +426,11 @@ def test_a_changed_certificate_is_found(verify, out, change, words):
         ("gap_percent", 0.0),
         ("savings_percent", 99.0),
         ("plan_changes", 0),
+        ("charge_type", "rate"),
+        ("pool_scope", "comm_group"),
+        ("legacy_best_cost", "1.000000"),
+        ("baseline_tax", "0.000000"),
+        ("taxes", None),
     ],
 )
 def test_another_total_in_the_summary_is_found(verify, out, name, value):
@@ -325,8 +443,15 @@ def test_another_total_in_the_summary_is_found(verify, out, name, value):
 
 @pytest.mark.parametrize(
     "change",
-    [{"optimized_cost": "1.000000"}, {"lower_bound": None}, {"gap_percent": 0.5}, {"devices": 1}],
-    ids=["cost", "bound", "gap", "SIMs"],
+    [
+        {"optimized_cost": "1.000000"},
+        {"baseline_cost": "1.000000"},
+        {"lower_bound": None},
+        {"gap_percent": 0.5},
+        {"devices": 1},
+        {"group_ids": ["G0002"]},
+    ],
+    ids=["cost", "cost today", "bound", "gap", "SIMs", "groups"],
 )
 def test_another_figure_of_a_unit_in_the_summary_is_found(verify, out, change):
     path = out / "summary.json"
@@ -336,6 +461,61 @@ def test_another_figure_of_a_unit_in_the_summary_is_found(verify, out, change):
     run = verify(out)
     assert run.code == 1
     assert "unit U0001 in summary.json differ" in run.err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"status": "proven"}, "has the status 'proven'"),
+        ({"strategy": "best"}, "has no strategy of a run: 'best'"),
+        ({"strategy": "current_assignment"}, "of its SIMs change"),
+        ({"legacy_best_cost": "0.000001"}, "cannot cost less than"),
+        ({"legacy_best_cost": 7}, "is no amount: 7"),
+    ],
+    ids=["status", "strategy", "no changes", "too cheap a walk", "no amount"],
+)
+def test_a_claim_of_a_unit_that_contradicts_the_rest_is_found(verify, out, change, words):
+    change_summary(out, lambda summary: summary["units"][1].update(change))
+    run = verify(out)
+    assert run.code == 1
+    assert words in run.err
+    assert "U0002" in run.err
+
+
+def test_a_proven_unit_that_is_called_feasible_is_found(verify, out):
+    change_summary(out, lambda summary: summary["units"][0].update(status="feasible"))
+    run = verify(out)
+    assert run.code == 1
+    assert "U0001 in summary.json is called feasible, and its cost equals its bound" in run.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unit_id": "U0002"},
+        {"communication_plans": ["A"]},
+        {"devices": 5},
+        {"rate_plans": ["P-LARGE"]},
+        {"status": "unchanged"},
+        {"strategy": None},
+        {"strategy": "current_assignment"},
+        {"baseline_cost": "1.000000"},
+        {"optimized_cost": "1.000000"},
+        {"plan_changes": 7},
+    ],
+    ids=str,
+)
+def test_another_figure_of_a_group_in_the_summary_is_found(verify, out, change):
+    change_summary(out, lambda summary: summary["groups"][0].update(change))
+    run = verify(out)
+    assert run.code == 1
+    assert "group G0001 in summary.json" in run.err
+
+
+@pytest.mark.parametrize("groups", [None, [], [7]], ids=["none", "too few", "no objects"])
+def test_groups_of_another_form_in_the_summary_are_found(verify, out, groups):
+    change_summary(out, lambda summary: summary.update(groups=groups))
+    assert "the groups in summary.json differ" in verify(out).err
 
 
 @pytest.mark.parametrize("units", [None, [], ["U0001", 7]], ids=["none", "too few", "no objects"])
@@ -356,7 +536,7 @@ def test_a_summary_that_is_none_is_named(verify, out, content):
 @pytest.mark.parametrize("name", ["certificate.json", "assignments.parquet"])
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"{", b'{"format": 1}', b'{"format": 2}', b"[1.5]", b"[" * 100_000],
+    [None, b"", b"{", b'{"format": 2}', b'{"format": 3}', b"[1.5]", b"[" * 100_000],
     ids=["missing", "empty", "half", "bare", "newer", "a float", "deep"],
 )
 def test_a_file_that_is_missing_or_no_such_file_is_named(verify, out, name, content):
@@ -383,6 +563,8 @@ def test_a_file_that_is_missing_or_no_such_file_is_named(verify, out, name, cont
         lambda d: d["groups"][0].update(rate_plans=["P-NONE"]),
         lambda d: d["groups"][0].update(unit_id=None),
         lambda d: d["groups"][0].update(devices="3"),
+        lambda d: d.pop("min_saving_micros"),
+        lambda d: d.update(taxes=[{"jurisdiction": "NY", "name": "Sales", "base": "all"}]),
         lambda d: d["policy"].update(uses_proration="no"),
         lambda d: d["policy"].update(cycle_start="yesterday"),
         lambda d: unit(d, constraints={}),
@@ -400,6 +582,8 @@ def test_a_file_that_is_missing_or_no_such_file_is_named(verify, out, name, cont
         "an unknown plan",
         "no unit",
         "a number as text",
+        "no least saving",
+        "a tax",
         "a policy",
         "a date",
         "no limits",
