@@ -4,6 +4,7 @@
 
     rows, classes          SIMs with a choice, sorted; prefix sums         rows.py, classes.py
     dual                   multipliers and a mixture of assignments        dual.py, master.py
+    least saving           no change that saves too little                 small_savings.py
     rounding               one assignment that follows the mixture         rounding.py
     limits                 least and most SIMs, most changes               restore.py
     repair                 local search on the exact cost                  repair.py
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from core.optimiser.buckets import build_buckets
 from core.optimiser.certificate import Certificate
 from core.optimiser.check import certify
 from core.optimiser.classes import build_rows
-from core.optimiser.dual import Dual, Mixture, maximise_dual
+from core.optimiser.dual import Dual, Mixture, maximise_dual, value_of_rows
 from core.optimiser.expand import expand
 from core.optimiser.limits import least_change_assignment, violations
 from core.optimiser.multipliers import LinePrices
@@ -33,13 +34,11 @@ from core.optimiser.restore import choices_on, restore_limits
 from core.optimiser.result import SolveParams
 from core.optimiser.rounding import round_mixture
 from core.optimiser.rows import Rows, is_limited
+from core.optimiser.small_savings import without_small_savings
 from core.optimiser.state import PoolPrices, State, own_costs, pool_charges
 from core.optimiser.whole_multipliers import WholeMultipliers, whole_multipliers
 from core.problem import Int32Array, Problem
 from core.units import micros_to_text
-
-NOT_ALLOWED = 1 << 60
-"""Own cost of a row on a line that saves too little (O8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,25 +78,22 @@ def certified(problem: Problem, params: SolveParams) -> Certified:
     InfeasibleError
         If limits ask for changes that save less than the least saving per change (O8).
     """
-    rows = build_rows(problem)
-    prover = _Prover.of(problem, rows)
-    if prover.keeps_present:
-        rows = prover.without_small_savings()
-    state = _first_state(problem, rows, prover)
+    prover = _Prover.of(problem, build_rows(problem))
+    rows, value = prover.rows, prover.value()
     state = repair(
-        problem, rows, state, prover.multipliers, prover.value,
+        problem, rows, _first_state(problem, prover), prover.multipliers, value,
         seed=params.seed, pairs=params.repair_pairs, kicks=params.repair_kicks,
     )  # fmt: skip
     state, polished = polish(
-        problem, rows, state, prover.multipliers, prover.value, nodes=params.polish_nodes
+        problem, rows, state, prover.multipliers, value, nodes=params.polish_nodes
     )
     if prover.keeps_present:
-        state = _with_enough_savings(problem, rows, state)
+        state = _with_enough_savings(problem, prover, state)
     assignment = expand(problem, rows, state.choice)
     return Certified(
         assignment=assignment,
         certificate=prover.certificate(assignment, total_cost(problem, assignment)),
-        # Lines that save just the least saving may have been left out: nothing is claimed of them.
+        # Which lines save enough depends on the multipliers: nothing is claimed of others.
         is_optimal=polished.is_optimal and not prover.keeps_present,
         was_stopped=polished.was_stopped,
     )
@@ -116,22 +112,32 @@ def bound_only(problem: Problem, assignment: Int32Array) -> Certificate:
 
 
 class _Prover:
-    """The dual of a unit, its multipliers as whole numbers, and its value in terms of a state.
+    """The dual of a unit, and its multipliers as whole numbers.
 
     Attributes
     ----------
-    value
-        Dual value plus the charges of pools that no row can be in: what a state's cost is compared
-        with. Under a least saving per change it is the value without lines that save too little.
+    all_rows, rows
+        Under a least saving per change (O8), ``rows`` pay a penalty on lines that save too little.
+    mixture
+        What rounding starts from; under a least saving per change the cheapest assignment at the
+        multipliers, which takes no such line.
     """
 
     def __init__(self, problem: Problem, rows: Rows, dual: Dual, whole: WholeMultipliers) -> None:
-        self._problem, self._rows, self._whole = problem, rows, whole
+        self._problem, self._whole = problem, whole
+        self.all_rows = self.rows = rows
         self.buckets = build_buckets(rows)
         self.mixture = dual.mixture
         self.multipliers = whole.as_floats()
-        self.value = dual.value + self._constant()
         self.keeps_present = problem.min_saving_per_change_micros > 0 and rows.n_rows > 0
+        if self.keeps_present:
+            self.rows = without_small_savings(problem, rows, whole)
+            self.mixture = Mixture(
+                points=(self.multipliers,),
+                start=np.arange(self.buckets.n_buckets + 1, dtype=np.int64),
+                point=np.zeros(self.buckets.n_buckets, dtype=np.int64),
+                weight=np.ones(self.buckets.n_buckets),
+            )
 
     @classmethod
     def of(cls, problem: Problem, rows: Rows) -> _Prover:
@@ -147,50 +153,21 @@ class _Prover:
             whole.change,
         )  # fmt: skip
 
-    def without_small_savings(self) -> Rows:
-        """Rows that see only lines which save enough at the multipliers, and the present one.
-
-        The mixture gives way to the cheapest assignment at the multipliers.
-        """
-        rows, problem = self._rows, self._problem
-        lines = rows.lines
-        intercept, slope = LinePrices(problem, rows, with_least_saving=False).at(self.multipliers)
-        own = rows.own_micros.copy()
-        value = 0.0
-        for k in range(len(rows.class_start) - 1):
-            start, end = int(rows.class_start[k]), int(rows.class_start[k + 1])
-            first, last = int(lines.start[k]), int(lines.start[k + 1])
-            part = own[rows.own_row[k] : rows.own_row[k] + end - start, : last - first]
-            cost = (
-                part
-                + intercept[first:last]
-                + np.outer(rows.usage_bytes[start:end], slope[first:last])
-            )
-            present = cost[:, ~lines.is_change[first:last]]
-            saves = present - cost
-            # A hair more than asked for, so that exact arithmetic agrees.
-            least = problem.min_saving_per_change_micros * (1 + 1e-9) + 1e-6 * np.abs(present).max()
-            part[(saves < least) & lines.is_change[first:last]] = NOT_ALLOWED
-            value += float(np.where(part == NOT_ALLOWED, np.inf, cost).min(axis=1).sum())
-        self.mixture = Mixture(
-            points=(self.multipliers,),
-            start=np.arange(self.buckets.n_buckets + 1, dtype=np.int64),
-            point=np.zeros(self.buckets.n_buckets, dtype=np.int64),
-            weight=np.ones(self.buckets.n_buckets),
-        )
-        self.value = value + self._constant() + self._linear_terms()
-        return replace(rows, own_micros=own)
+    def value(self) -> float:
+        """Give the bound in the terms of ``State.cost_micros``: without the own costs of other SIMs."""
+        of_rows = value_of_rows(self._problem, self.rows, self.buckets, self.multipliers)
+        return of_rows + self._constant() + self._linear_terms()
 
     def _constant(self) -> float:
         """Charges of the pools whose usage is fixed."""
-        pool = self._rows.lines.pool
-        closed = np.setdiff1d(np.arange(len(self._rows.fixed_pool_bytes)), pool[pool >= 0])
-        charges = pool_charges(PoolPrices.of(self._problem), self._rows.fixed_pool_bytes)
+        pool = self.rows.lines.pool
+        closed = np.setdiff1d(np.arange(len(self.rows.fixed_pool_bytes)), pool[pool >= 0])
+        charges = pool_charges(PoolPrices.of(self._problem), self.rows.fixed_pool_bytes)
         return float(charges[closed].sum())
 
     def _linear_terms(self) -> float:
         """Terms of the dual that no row has: fixed usage of pools and limits."""
-        problem, rows = self._problem, self._rows
+        problem, rows = self._problem, self.rows
         total = 0.0
         for s in np.unique(rows.lines.pool[rows.lines.pool >= 0]).tolist():
             price = float(self.multipliers.pools[s])
@@ -210,9 +187,9 @@ class _Prover:
         return total
 
 
-def _first_state(problem: Problem, rows: Rows, prover: _Prover) -> State:
+def _first_state(problem: Problem, prover: _Prover) -> State:
     """Round the mixture, and bring it within the limits."""
-    prices = LinePrices(problem, rows)
+    rows, prices = prover.rows, LinePrices(problem, prover.rows)
     state = State(problem, rows, round_mixture(rows, prover.buckets, prover.mixture, prices))
     if not is_limited(problem):
         return state
@@ -223,10 +200,11 @@ def _first_state(problem: Problem, rows: Rows, prover: _Prover) -> State:
     return State(problem, rows, choices_on(rows, known))
 
 
-def _with_enough_savings(problem: Problem, rows: Rows, state: State) -> State:
+def _with_enough_savings(problem: Problem, prover: _Prover, state: State) -> State:
     """Give up a state of which a change saves too little, for the present plans (O8)."""
-    own, _ = own_costs(rows, state.choice)
-    if not (own >= NOT_ALLOWED).any():
+    rows = prover.rows
+    (own, _), (unpenalised, _) = (own_costs(r, state.choice) for r in (rows, prover.all_rows))
+    if np.array_equal(own, unpenalised):
         return state
     violated = violations(problem, problem.current)
     if violated:

@@ -100,16 +100,13 @@ def message_micros(used: int, included: int, rate: int) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def line(
-    own: int, bits: Any, multiplier: Any, net_bytes: int, plan_multiplier: int, change: int
-) -> Any:
-    """``2**bits * own + multiplier * net_bytes + plan_multiplier + change``."""
+def bare_line(own: int, bits: Any, multiplier: Any, net_bytes: int) -> Any:
+    """``2**bits * own + multiplier * net_bytes``: a line without the prices of limits."""
     high, low = shifted(own, bits)
     if multiplier > _ZERO:
         more_high, more_low = multiplied(multiplier, net_bytes)
         high, low = added(high, low, more_high, more_low)
-    more_high, more_low = extended(plan_multiplier + change)
-    return added(high, low, more_high, more_low)
+    return high, low
 
 
 @njit(cache=True, error_model="numpy")
@@ -141,7 +138,7 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
     pool_multipliers
         Unsigned; ``bits`` too.
     least_saving
-        Whole micro-units that a changed SIM's line must lie below that of its present plan.
+        Whole micro-units that a changed SIM's bare line must lie below that of its present plan.
 
     Returns
     -------
@@ -194,16 +191,17 @@ def one_pass(  # noqa: C901 - one loop, since array arguments make calls inside 
                     own += message_micros(minutes, included_minutes[p], minute_rate[p])
                 if s < 0:
                     own += own_data_micros(p, net, block, tier_from, tier_rate, cap)
-            high, low = line(
-                own, bits, pool_multipliers[s] if s >= 0 else _ZERO, net,
-                plan_multipliers[p], 0 if p == now else change_multiplier,
-            )  # fmt: skip
+            high, low = bare_line(own, bits, pool_multipliers[s] if s >= 0 else _ZERO, net)
             saves_enough = True
             if p == now:
                 less_high, less_low = negated(saving_high, saving_low)
                 most_high, most_low = added(high, low, less_high, less_low)
             elif least_saving > 0:
                 saves_enough = not is_less(most_high, most_low, high, low)
+            limits = plan_multipliers[p] + (0 if p == now else change_multiplier)
+            if limits != 0:
+                more_high, more_low = extended(limits)
+                high, low = added(high, low, more_high, more_low)
             if p == now or (saves_enough and is_less(high, low, least_high, least_low)):
                 least_high, least_low = high, low
                 ceiling = line_ceiling(high, low)

@@ -54,7 +54,7 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dual:
-    """The best multipliers found, the value there as a float, and the mixture behind it.
+    """The best multipliers found, and the mixture behind it.
 
     ``evaluations`` counts how often the dual was evaluated.
     """
@@ -114,6 +114,40 @@ def _single_point(rows: Rows, variables: Variables) -> FloatArray:
     return np.where(is_over, variables.upper, 0.0)
 
 
+def value_of_rows(
+    problem: Problem, rows: Rows, buckets: Buckets, multipliers: Multipliers
+) -> float:
+    """Sum the least lines of the rows, as a least saving per change leaves them (O8)."""
+    prices = LinePrices(problem, rows, with_least_saving=False).at(multipliers)
+    n_pools, n_plans = len(problem.pool_block_bytes), len(problem.tariff.codes)
+    value, *_ = _evaluated(rows, buckets, *prices, max(1, n_pools), n_plans)
+    return float(value.sum())
+
+
+def _evaluated(
+    rows: Rows,
+    buckets: Buckets,
+    intercept: FloatArray,
+    slope: FloatArray,
+    n_pools: int,
+    n_plans: int,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Per bucket: value, net bytes of pools, SIMs on plans, and changes."""
+    value = np.zeros(buckets.n_buckets)
+    pool_bytes = np.zeros((buckets.n_buckets, n_pools))
+    plan_sims = np.zeros((buckets.n_buckets, n_plans))
+    changes = np.zeros(buckets.n_buckets)
+    lines = rows.lines
+    evaluate(
+        buckets.start, buckets.of_class, buckets.bucket, rows.usage_bytes, rows.prefix_usage,
+        lines.start, lines.plan, lines.pool, lines.included_bytes, lines.is_change,
+        intercept, slope, rows.has_individual, rows.individual_micros, rows.prefix_individual,
+        rows.run_end, rows.own_row, rows.own_micros, rows.class_start,
+        value, pool_bytes, plan_sims, changes,
+    )  # fmt: skip
+    return value, pool_bytes, plan_sims, changes
+
+
 class _Oracle:
     """Evaluates the dual at a point."""
 
@@ -131,20 +165,10 @@ class _Oracle:
 
     def __call__(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Value and supergradient of each bucket, shapes ``(n_buckets,)``, ``(n_buckets, n)``."""
-        rows, buckets = self.rows, self.buckets
-        intercept, slope = self.line_prices.at(self.multipliers(y))
-        value = np.zeros(buckets.n_buckets)
-        pool_bytes = np.zeros((buckets.n_buckets, max(1, self.n_pools)))
-        plan_sims = np.zeros((buckets.n_buckets, self.n_plans))
-        changes = np.zeros(buckets.n_buckets)
-        lines = rows.lines
-        evaluate(
-            buckets.start, buckets.of_class, buckets.bucket, rows.usage_bytes, rows.prefix_usage,
-            lines.start, lines.plan, lines.pool, lines.included_bytes, lines.is_change,
-            intercept, slope, rows.has_individual, rows.individual_micros, rows.prefix_individual,
-            rows.run_end, rows.own_row, rows.own_micros, rows.class_start,
-            value, pool_bytes, plan_sims, changes,
-        )  # fmt: skip
+        prices = self.line_prices.at(self.multipliers(y))
+        value, pool_bytes, plan_sims, changes = _evaluated(
+            self.rows, self.buckets, *prices, max(1, self.n_pools), self.n_plans
+        )
         variables = self.variables
         slopes = np.where(
             variables.pool >= 0, pool_bytes[:, variables.pool], plan_sims[:, variables.plan]

@@ -16,7 +16,6 @@ from core.optimiser.check_kernel import (
     added,
     extended,
     is_less,
-    line,
     message_micros,
     multiplied,
     negated,
@@ -87,10 +86,11 @@ def next_best_pass(  # noqa: C901 - one loop, since array arguments make calls i
     base_low = np.zeros(fee.shape, dtype=np.uint64)
     for plan in range(fee.shape[0]):
         for days in range(fee.shape[1]):
-            base_high[plan, days], base_low[plan, days] = line(
-                fee[plan, days] if counts_fee else 0, bits, _ZERO, 0,
-                plan_multipliers[plan], change_multiplier,
-            )  # fmt: skip
+            fee_high, fee_low = shifted(fee[plan, days] if counts_fee else 0, bits)
+            more_high, more_low = extended(plan_multipliers[plan] + change_multiplier)
+            base_high[plan, days], base_low[plan, days] = added(
+                fee_high, fee_low, more_high, more_low
+            )
     same_high, same_low = extended(-change_multiplier)
     for i in range(n_sims):
         if keeps_plan[i]:

@@ -42,29 +42,35 @@ def eligible(unit, sim):
     return {sim["current"], *group["plans"]}
 
 
-def line(unit, sim, p, multipliers):
-    """Exact, unscaled."""
+def bare_line(unit, sim, p, multipliers):
+    """Exact, unscaled, without what limits cost."""
     plan = unit["plans"][p]
-    scale = Fraction(1, 2 ** multipliers["bits"])
-    value = Fraction(own_cost(unit, sim, plan)) + multipliers["plans"][p] * scale
+    value = Fraction(own_cost(unit, sim, plan))
     pool = plan["pool"][sim["group"]]
     if pool is not None:
         net = sim["usage"] - plan["included"][sim["day"]]
-        value += multipliers["pools"][pool] * scale * net
+        value += Fraction(multipliers["pools"][pool], 2 ** multipliers["bits"]) * net
+    return value
+
+
+def line(unit, sim, p, multipliers):
+    """Exact, unscaled."""
+    scale = Fraction(1, 2 ** multipliers["bits"])
+    value = bare_line(unit, sim, p, multipliers) + multipliers["plans"][p] * scale
     if p != sim["current"]:
         value += multipliers["change"] * scale
     return value
 
 
 def allowed(unit, sim, multipliers):
-    """Eligible plans whose line is low enough for a change."""
-    now = line(unit, sim, sim["current"], multipliers)
+    """Eligible plans whose bare line is low enough for a change."""
+    now = bare_line(unit, sim, sim["current"], multipliers)
     return {
         p
         for p in eligible(unit, sim)
         if p == sim["current"]
         or not unit["saving"]
-        or now - line(unit, sim, p, multipliers) >= unit["saving"]
+        or now - bare_line(unit, sim, p, multipliers) >= unit["saving"]
     }
 
 

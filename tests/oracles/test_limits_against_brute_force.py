@@ -230,7 +230,7 @@ def test_no_sim_changes_for_less_than_the_least_saving_at_the_multipliers(seed):
     plans = result.assignment.tolist()
     multipliers = multipliers_of(result.certificate)
     for sim, p in zip(unit["sims"], plans, strict=True):
-        before, after = (oracle.line(unit, sim, q, multipliers) for q in (sim["current"], p))
+        before, after = (oracle.bare_line(unit, sim, q, multipliers) for q in (sim["current"], p))
         assert p == sim["current"] or before - after >= unit["saving"]
     assert oracle.is_feasible(unit, plans, multipliers)
     least = oracle.cheapest(unit, multipliers)
@@ -240,6 +240,27 @@ def test_no_sim_changes_for_less_than_the_least_saving_at_the_multipliers(seed):
         assert result.cost_micros == least
     if is_kept:
         assert result.cost_micros <= result.baseline_cost_micros == oracle.cost(unit, current)
+
+
+@settings(max_examples=150)
+@given(SEEDS)
+def test_where_no_pool_is_the_least_saving_is_refused_only_if_it_cannot_be_kept(seed):
+    """Without pools a change saves the same at all multipliers, and limits ask for what they do."""
+    rng = random.Random(seed)  # noqa: S311 - test data
+    unit = unit_of(rng)
+    unit["saving"] = rng.choice([1, 3, 10, 50])
+    unit["pools"] = []
+    for plan in unit["plans"]:
+        plan["pool"] = [None] * len(unit["groups"])
+    nothing = {"bits": 0, "pools": [], "plans": [0] * len(unit["plans"]), "change": 0}
+    optimum = oracle.cheapest(unit, nothing)
+    try:
+        result = solve_unit(problem_of(unit), SolveParams()).result
+    except InfeasibleError:
+        assert optimum is None
+        return
+    assert oracle.is_feasible(unit, result.assignment.tolist(), nothing)
+    assert result.lower_bound_micros <= optimum <= result.cost_micros
 
 
 def one_sim(unit_saving):

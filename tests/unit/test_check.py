@@ -160,11 +160,14 @@ def test_a_limit_that_is_broken_is_named(changes, words):
 
 
 def test_a_change_that_saves_exactly_the_least_saving_is_kept():
-    """Plan 1 costs 100 less for a SIM without usage; a change has a price of its own."""
+    """Plan 1 costs 100 less for a SIM without usage; the prices of limits are no saving."""
     unit = problem(min_saving_per_change_micros=100)
-    assert derive(unit, plans(0, 1, 0, 0), 0, [0], [0] * 3, 0).changes == 1
-    with pytest.raises(CheckFailedError, match="row 2 saves less"):
-        derive(unit, plans(0, 1, 0, 0), 0, [0], [0] * 3, 1)
+    for limits, change in ([0] * 3, 0), ([-7, 0, 0], 1), ([0, 9, 0], 5):
+        assert derive(unit, plans(0, 1, 0, 0), 0, [0], limits, change).changes == 1
+    more = replace(unit, min_saving_per_change_micros=101)
+    for limits in [0] * 3, [50, 0, 0], [0, -50, 0]:
+        with pytest.raises(CheckFailedError, match="row 2 saves less"):
+            derive(more, plans(0, 1, 0, 0), 0, [0], limits, 0)
 
 
 def test_a_change_has_no_multiplier_without_a_limit_of_changes():

@@ -189,6 +189,24 @@ def test_limits_that_ask_for_changes_without_the_least_saving_are_named(n, is_po
     assert outcome.plan_changes == 0
 
 
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize("n", [2, 40, 700])
+@pytest.mark.parametrize("saves", [500_000, 99_999_999_993])
+def test_forced_changes_that_save_exactly_the_least_saving_are_made(n, is_pooled, saves):
+    """One micro-unit more is refused, also where a float cannot tell the two apart."""
+    plans = [
+        plan("A", saves + 7, 10, is_pooled=is_pooled),
+        plan("B", 7, 10, is_pooled=is_pooled),
+    ]
+    frame = fleet(*[("A", k % 3) for k in range(n)])
+    limits = {"A": PlanLimit(max_devices=0)}
+    outcome = optimise(frame, Constraints(plans=limits, min_saving_per_change_micros=saves), plans)
+    assert chosen(outcome) == ["B"] * n
+    assert outcome.savings_micros == n * saves
+    free = Constraints(min_saving_per_change_micros=saves + 1)
+    assert chosen(optimise(frame, free, plans)) == ["A"] * n
+
+
 def test_candidates_that_violate_a_limit_are_none():
     """All on B costs least: 15 of 80 are saved; with a limit of 3 on B none of that is allowed."""
     pooled = [plan("A", 10, 10, is_pooled=True), plan("B", 20, 40, is_pooled=True)]
