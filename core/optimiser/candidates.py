@@ -128,14 +128,9 @@ def best_single_plan(
     Returns
     -------
     Candidate or None
-        None where the lists of their groups have no plan in common that keeps the constraints.
+        None where no plan that all of them have or may get keeps the constraints.
     """
-    lists = [
-        set(group.eligible)
-        for group, rows in zip(problem.groups, free_rows(problem), strict=True)
-        if len(rows)
-    ]
-    plans = sorted(set.intersection(*lists)) if lists else []
+    plans = _plans_for_all(problem)
     if at_most is not None:
         least = single_plan_bounds(problem)
         plans = [plan for plan in plans if least[plan] <= at_most]
@@ -151,6 +146,16 @@ def best_single_plan(
     kept = (_keeping_constraints(problem, one) for one in candidates)
     wanted = (one for one in kept if one and (one.changes or not must_change))
     return min(wanted, key=Candidate.rank, default=None)
+
+
+def _plans_for_all(problem: Problem) -> list[int]:
+    """Plans that every SIM that may change has already or has on its list, ascending."""
+    plans = set(range(len(problem.tariff.codes))) if free_sims(problem).any() else set()
+    for group, rows in zip(problem.groups, free_rows(problem), strict=True):
+        if len(rows):
+            present = np.unique(problem.current[rows])
+            plans &= {*group.eligible, *(present.tolist() if len(present) == 1 else ())}
+    return sorted(plans)
 
 
 def single_plan_bounds(problem: Problem) -> list[int]:

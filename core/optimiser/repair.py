@@ -29,8 +29,8 @@ _STRIDE = 104_729
 _PATIENCE = 6
 _SINGLES = 1_000_000
 """Single transfers priced in a round: far more than one ever needs."""
-_KICK_ROWS = 2_000
-"""Units with more rows are not kicked: no single row matters there."""
+_SMALL_ROWS = 2_000
+"""Units with more rows are not kicked, since no single row matters there."""
 _KICK_SIZE = 4
 _AGAIN = 3
 _SMALL_GAP = 1e-4
@@ -81,7 +81,7 @@ def repair(
     if best.cost_micros > state.cost_micros:
         best = state
         search.rounds(best, _MAX_ROUNDS, pairs=budget, patience=_PATIENCE)
-    if rows.n_rows > _KICK_ROWS:
+    if rows.n_rows > _SMALL_ROWS:
         for _ in range(_AGAIN):
             if best.cost_micros - dual_value <= _SMALL_GAP * abs(dual_value):
                 break
@@ -155,7 +155,7 @@ class _Search:
 
         problem = self._problem
         allowed = 2.0 * (state.cost_micros - self._dual_value)
-        whole, _ = self._transfers(state, allowed, in_pairs=True)
+        whole, _ = self._transfers(state, allowed, by_loss=True)
         choice = state.choice.copy()
         n_allowed = problem.n_sims if problem.max_changes is None else problem.max_changes
         kick(
@@ -172,7 +172,8 @@ class _Search:
             if self.is_done(state):
                 return
             before = state.cost_micros
-            whole, loss = self._transfers(state, before - self._dual_value, in_pairs=pairs > 0)
+            by_loss = pairs > 0 or self._rows.n_rows <= _SMALL_ROWS
+            whole, loss = self._transfers(state, before - self._dual_value, by_loss=by_loss)
             self._descend(state, whole, loss)
             if pairs > 0:
                 pairs -= self._descend(state, whole, loss, pairs=pairs)
@@ -181,17 +182,17 @@ class _Search:
                 return
 
     def _transfers(
-        self, state: State, gap: float, *, in_pairs: bool
+        self, state: State, gap: float, *, by_loss: bool
     ) -> tuple[Int64Array, FloatArray]:
-        """List transfers to be tried in pairs, or to be applied one by one.
+        """List transfers by their loss, to be tried in pairs, or by loss for the usage they move.
 
-        Those that are applied alone are ordered by their loss for the usage that they move: a pool
-        with usage to spare takes few large SIMs rather than many small ones that lose more.
+        In larger units those that are applied alone are listed by the latter: a pool with usage to
+        spare takes few large SIMs rather than many small ones that lose more.
         """
         from core.optimiser.repair_kernels import list_transfers
 
         rows, lines = self._rows, self._rows.lines
-        per_kind = _PER_KIND if in_pairs else _ALONE_PER_KIND
+        per_kind = _PER_KIND if by_loss else _ALONE_PER_KIND
         whole = np.empty((2 * per_kind * self._n_plans**2, 9), dtype=np.int64)
         loss = np.empty(len(whole))
         self._round += 1
@@ -200,10 +201,10 @@ class _Search:
             rows.class_start, rows.usage_bytes, lines.start, lines.plan, lines.pool,
             lines.fee_micros, lines.included_bytes, lines.is_change, self._intercept, self._slope,
             rows.has_individual, rows.individual_micros, rows.own_row, rows.own_micros,
-            state.choice, gap, self._seed + self._round, step, self._round * _STRIDE, self._n_plans, per_kind, in_pairs, whole, loss,
+            state.choice, gap, self._seed + self._round, step, self._round * _STRIDE, self._n_plans, per_kind, by_loss, whole, loss,
         )  # fmt: skip
         whole, loss = whole[:n], loss[:n]
-        if not in_pairs:
+        if not by_loss:
             prices = np.append(self._pool_multipliers, 0.0)  # pool -1 is none
             moved = whole[:, 7] * prices[whole[:, 5]] - whole[:, 6] * prices[whole[:, 4]]
             order = np.argsort(loss / np.maximum(np.abs(moved), 1.0), kind="stable")

@@ -43,7 +43,7 @@ class SolveParams:
         Pairs of transfers that the local search prices in a unit, and how often it begins again in
         a small one (O6).
     polish_nodes
-        Nodes of the integer program of a small unit; below 20 there is none (O6).
+        Nodes of the integer program of a small unit (O6).
     seed
         For randomised parts; the same seed gives the same answer.
     """
@@ -60,6 +60,8 @@ class SolveParams:
 
     def for_run(self, n_units: int) -> SolveParams:
         """Share the budgets of a run among its units, so that many units get little each.
+
+        A share of fewer than 20 nodes is worth no integer program: it becomes 0.
 
         Parameters
         ----------

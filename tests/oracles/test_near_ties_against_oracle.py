@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -13,15 +11,8 @@ from hypothesis import strategies as st
 
 from core.optimiser.check import unit_columns
 from core.optimiser.line_floors import line_ceiling, line_floors
-
-_SPEC = importlib.util.spec_from_file_location(
-    "certificate_units", Path(__file__).with_name("test_certificate_against_oracle.py")
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-units = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(units)
-oracle = units.oracle
+from tests.oracles import certificate_oracle as oracle
+from tests.oracles import test_certificate_against_oracle as units
 
 MOST = 5
 

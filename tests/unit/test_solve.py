@@ -197,6 +197,15 @@ def test_the_best_single_plan_wins_where_walks_are_poorer():
     assert (result.cost_micros, result.legacy_best_cost_micros) == (45, 60)
 
 
+def test_a_plan_that_sims_have_is_one_for_all_though_it_is_not_on_their_list():
+    """A is the present plan of the second group, whose list is B; 45 with all on A."""
+    groups = [group([0, 1], [(1,)]), group([1], [(1,)])]
+    problem = make_problem(POOLED, [30, 10, 5], [1, 1, 0], groups, group_of=[0, 0, 1])
+    result = solve(problem, WALKS_ONLY)
+    assert result.strategy is Strategy.BEST_SINGLE_PLAN
+    assert (result.cost_micros, result.assignment.tolist()) == (45, [0, 0, 0])
+
+
 def test_of_equally_cheap_assignments_the_one_with_fewer_changes_wins():
     """All in A costs as much as all in its twin B, where the only walk ends."""
     twins = [plan("A", 10, 10), plan("B", 10, 10)]
