@@ -153,8 +153,8 @@ def _plans_for_all(problem: Problem) -> list[int]:
     plans = set(range(len(problem.tariff.codes))) if free_sims(problem).any() else set()
     for group, rows in zip(problem.groups, free_rows(problem), strict=True):
         if len(rows):
-            present = np.unique(problem.current[rows])
-            plans &= {*group.eligible, *(present.tolist() if len(present) == 1 else ())}
+            present = problem.current[rows]
+            plans &= {*group.eligible, *({int(present[0])} if np.ptp(present) == 0 else ())}
     return sorted(plans)
 
 

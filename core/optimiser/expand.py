@@ -38,7 +38,7 @@ def _keep_equal_individual(
     sims = rows.sim[alone]
     current = problem.current[sims]
     nothing = np.zeros(0, dtype=np.int64)
-    for plan in np.unique(current).tolist():
+    for plan in np.flatnonzero(np.bincount(current)).tolist():
         here = np.flatnonzero(current == plan)
         here = here[problem.pool_of[plan, problem.group[sims[here]]] == INDIVIDUAL]
         empty = np.resize(nothing, len(here))

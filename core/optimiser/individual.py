@@ -28,8 +28,9 @@ def group_rows(problem: Problem) -> list[Int64Array]:
 
 def free_sims(problem: Problem) -> npt.NDArray[np.bool_]:
     """Whether each SIM may change its plan: it is not locked (O8), nor its group fixed (V3)."""
-    is_fixed = np.array([group.is_fixed for group in problem.groups], dtype=bool)[problem.group]
-    return ~(is_fixed | problem.is_locked)
+    is_free: npt.NDArray[np.bool_] = ~problem.is_locked
+    is_fixed = np.array([group.is_fixed for group in problem.groups], dtype=bool)
+    return is_free & ~is_fixed[problem.group] if is_fixed.any() else is_free
 
 
 def free_rows(problem: Problem) -> list[Int64Array]:

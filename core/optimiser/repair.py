@@ -27,6 +27,7 @@ _PAYING = 0.999
 """A pool pays overage at the optimum where its multiplier reaches this share of the price."""
 _STRIDE = 104_729
 _PATIENCE = 6
+_SAMPLED_PATIENCE = 3
 _SINGLES = 1_000_000
 """Single transfers priced in a round: far more than one ever needs."""
 _SMALL_ROWS = 2_000
@@ -80,7 +81,7 @@ def repair(
     best = search.through_prices(state, pairs=budget)
     if best.cost_micros > state.cost_micros:
         best = state
-        search.rounds(best, _MAX_ROUNDS, pairs=budget, patience=_PATIENCE)
+        search.rounds(best, _MAX_ROUNDS, pairs=budget, patience=search.patience)
     if rows.n_rows > _SMALL_ROWS:
         for _ in range(_AGAIN):
             if best.cost_micros - dual_value <= _SMALL_GAP * abs(dual_value):
@@ -101,7 +102,13 @@ def repair(
 
 
 class _Search:
-    """Rounds of local search; each lists transfers anew and applies those that help."""
+    """Rounds of local search; each lists transfers anew and applies those that help.
+
+    Attributes
+    ----------
+    patience
+        Rounds at the true prices that may find nothing on end.
+    """
 
     def __init__(
         self,
@@ -117,6 +124,9 @@ class _Search:
         self._n_plans = len(problem.tariff.codes) + 1
         self._is_limited = is_limited(problem)
         self._seed, self._round = seed * 1_000_003 % _SEEDS, 0
+        is_sampled = rows.n_rows > _SAMPLE  # then a few rounds see more rows than many do elsewhere
+        self.patience = _SAMPLED_PATIENCE if is_sampled else _PATIENCE
+        self._alone_per_kind = _PER_KIND if is_sampled else _ALONE_PER_KIND
 
     def through_prices(self, state: State, *, pairs: int) -> State:
         """Lower the cost of a copy at prices of parts, then of entries, then at the true ones."""
@@ -142,7 +152,7 @@ class _Search:
         copy.reprice(way)
         self.rounds(copy, _MAX_ROUNDS // 4, pairs=pairs // 4, patience=2)
         copy.reprice(whole)
-        self.rounds(copy, _MAX_ROUNDS, pairs=pairs - pairs // 4, patience=_PATIENCE)
+        self.rounds(copy, _MAX_ROUNDS, pairs=pairs - pairs // 4, patience=self.patience)
         return copy
 
     def is_done(self, state: State) -> bool:
@@ -192,7 +202,7 @@ class _Search:
         from core.optimiser.repair_kernels import list_transfers
 
         rows, lines = self._rows, self._rows.lines
-        per_kind = _PER_KIND if by_loss else _ALONE_PER_KIND
+        per_kind = _PER_KIND if by_loss else self._alone_per_kind
         whole = np.empty((2 * per_kind * self._n_plans**2, 9), dtype=np.int64)
         loss = np.empty(len(whole))
         self._round += 1

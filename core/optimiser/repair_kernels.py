@@ -112,12 +112,12 @@ def list_transfers(  # noqa: C901 - one loop, since array arguments make calls i
                 if lost > allowed_loss:
                     continue
                 kind = plan_from * n_plans + plan_to
-                state ^= state << np.uint64(13)
-                state ^= state >> np.uint64(7)
-                state ^= state << np.uint64(17)
                 for which in range(2):
                     rank = lost
                     if which == 1 and at_random:
+                        state ^= state << np.uint64(13)
+                        state ^= state >> np.uint64(7)
+                        state ^= state << np.uint64(17)
                         rank = float(state >> np.uint64(11))
                     elif which == 1:
                         moved = slope[j] * usage[i] if j >= first else 0.0
