@@ -8,7 +8,7 @@
     rounding               one assignment that follows the mixture         rounding.py
     limits                 least and most SIMs, most changes               restore.py
     repair                 local search on the exact cost                  repair.py
-    polish                 integer program, small units                    polish.py
+    polish                 integer program, small units                    polish.py, polish_program.py
     certificate            whole multipliers, derived independently        check.py
 """
 
