@@ -28,6 +28,7 @@ from core.optimiser.dual import Dual, Mixture, maximise_dual, value_of_rows
 from core.optimiser.expand import expand
 from core.optimiser.limits import least_change_assignment, violations
 from core.optimiser.multipliers import LinePrices
+from core.optimiser.parts import parts_without_limits, pool_multipliers
 from core.optimiser.polish import polish
 from core.optimiser.repair import repair
 from core.optimiser.restore import choices_on, restore_limits
@@ -64,7 +65,7 @@ class Certified:
 
 
 def certified(problem: Problem, params: SolveParams) -> Certified:
-    """Solve a unit.
+    """Solve a unit; limits that count over its SIMs are left out first, in case they do not bind.
 
     Parameters
     ----------
@@ -78,6 +79,36 @@ def certified(problem: Problem, params: SolveParams) -> Certified:
     InfeasibleError
         If limits ask for changes that save less than the least saving per change (O8).
     """
+    found = _without_limits(problem, params) if problem.has_limits and problem.groups else None
+    return found or _searched(problem, params)
+
+
+def _without_limits(problem: Problem, params: SolveParams) -> Certified | None:
+    """Solve the parts of a unit that only limits connect; None where that breaks a limit."""
+    parts = parts_without_limits(problem)
+    share = params.for_run(len(parts))
+    found = [_searched(part.problem, share) for part in parts]
+    assignment = problem.current.copy()
+    for part, one in zip(parts, found, strict=True):
+        assignment[part.rows] = one.assignment
+    if violations(problem, assignment):
+        return None
+    bits, pools = (
+        found[0].certificate.scale_bits,
+        pool_multipliers(one.certificate for one in found),
+    )
+    no_price = (0,) * len(problem.tariff.codes)
+    cost = total_cost(problem, assignment)
+    return Certified(
+        assignment=assignment,
+        certificate=certify(problem, assignment, cost, bits, pools, no_price, 0),
+        is_optimal=all(one.is_optimal for one in found),
+        was_stopped=any(one.was_stopped for one in found),
+    )
+
+
+def _searched(problem: Problem, params: SolveParams) -> Certified:
+    """Solve a unit by the steps above."""
     prover = _Prover.of(problem, build_rows(problem))
     rows, value = prover.rows, prover.value()
     state = repair(
