@@ -2,6 +2,7 @@
 
 ::
 
+    parts                  limits that do not bind are left out           parts.py
     rows, classes          SIMs with a choice, sorted; prefix sums         rows.py, classes.py
     dual                   multipliers and a mixture of assignments        dual.py, master.py
     least saving           no change that saves too little                 small_savings.py
@@ -232,17 +233,22 @@ def _first_state(problem: Problem, prover: _Prover) -> State:
 
 
 def _with_enough_savings(problem: Problem, prover: _Prover, state: State) -> State:
-    """Give up a state of which a change saves too little, for the present plans (O8)."""
+    """Give up changes that save too little, or where that breaks a limit all changes (O8)."""
     rows = prover.rows
     (own, _), (unpenalised, _) = (own_costs(r, state.choice) for r in (rows, prover.all_rows))
-    if np.array_equal(own, unpenalised):
+    is_small = own != unpenalised
+    if not is_small.any():
         return state
-    violated = violations(problem, problem.current)
-    if violated:
-        msg = (
-            f"min_saving_per_change is {micros_to_text(problem.min_saving_per_change_micros)}, and "
-            f"without changes that save less another constraint is violated ({violated}): lower "
-            "min_saving_per_change, or ease that constraint"
-        )
-        raise InfeasibleError(msg)
-    return State(problem, rows, choices_on(rows, problem.current[rows.sim]))
+    present = choices_on(rows, problem.current[rows.sim])
+    violated = None
+    for kept in (np.where(is_small, present, state.choice), present):
+        state = State(problem, rows, kept)
+        violated = violations(problem, expand(problem, rows, kept))
+        if violated is None:
+            return state
+    msg = (
+        f"min_saving_per_change is {micros_to_text(problem.min_saving_per_change_micros)}, and "
+        f"without changes that save less another constraint is violated ({violated}): lower "
+        "min_saving_per_change, or ease that constraint"
+    )
+    raise InfeasibleError(msg)

@@ -118,7 +118,7 @@ def value_of_rows(
     problem: Problem, rows: Rows, buckets: Buckets, multipliers: Multipliers
 ) -> float:
     """Sum the least lines of the rows, as a least saving per change leaves them (O8)."""
-    prices = LinePrices(problem, rows, with_least_saving=False).at(multipliers)
+    prices = LinePrices(problem, rows).at(multipliers)
     n_pools, n_plans = len(problem.pool_block_bytes), len(problem.tariff.codes)
     value, *_ = _evaluated(rows, buckets, *prices, max(1, n_pools), n_plans)
     return float(value.sum())
@@ -157,7 +157,7 @@ class _Oracle:
         self.rows, self.buckets, self.variables = rows, buckets, variables
         self.n_pools = len(problem.pool_block_bytes)
         self.n_plans = len(problem.tariff.codes)
-        self.line_prices = LinePrices(problem, rows)
+        self.line_prices = LinePrices(problem, rows, with_least_saving=True)
         self.is_change = (variables.pool < 0) & (variables.plan < 0)
 
     def multipliers(self, y: FloatArray) -> Multipliers:

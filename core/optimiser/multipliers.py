@@ -114,11 +114,13 @@ def _typical_cost(problem: Problem, rows: Rows) -> float:
 class LinePrices:
     """What a row pays on each line at given multipliers: ``intercept + slope * usage``.
 
-    A least saving per change counts as a price of the change (O8), unless ``with_least_saving`` is
-    False.
+    Parameters
+    ----------
+    with_least_saving
+        Count a least saving per change as a price of the change (O8): so the dual is maximised.
     """
 
-    def __init__(self, problem: Problem, rows: Rows, *, with_least_saving: bool = True) -> None:
+    def __init__(self, problem: Problem, rows: Rows, *, with_least_saving: bool = False) -> None:
         lines = rows.lines
         sizes = np.diff(lines.start)
         is_general = np.repeat(rows.own_row >= 0, sizes)

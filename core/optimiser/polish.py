@@ -72,7 +72,7 @@ def polish(
             problem, rows, state, merged, nodes=nodes * _TINY_SHARE if is_tiny else nodes, seed=seed
         )
         was_stopped |= polished.was_stopped
-        if polished.is_optimal:
+        if polished.is_optimal or was_stopped:
             break
     return state, replace(polished, was_stopped=was_stopped)
 

@@ -1,7 +1,7 @@
 """The integer program of the polish, in HiGHS: its columns, rows, start and answer (O6).
 
 Columns are the numbers of equal rows on each of their options, and the started blocks of each pool in
-each price tier. Money is in whole units of currency there, since HiGHS works with absolute tolerances.
+each price tier; where a pool may need millions of blocks, they are not held to whole numbers. Money is in whole units of currency there, since HiGHS works with absolute tolerances.
 What it returns is priced again in whole micro-units.
 """
 
@@ -22,6 +22,9 @@ from core.problem import Int64Array, Problem
 _MICROS = 1e-6
 _TOLERANCE = 1e-9
 _SAFETY_SECONDS = 600.0
+_MOST_BLOCKS = 1e6
+"""Pools that may need more blocks count them in larger units, as a continuous number: HiGHS loses its way
+among larger coefficients, and whether such a block is a whole one matters little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +77,7 @@ class Program:
         self._n = len(self._options)
         self._columns: list[tuple[float, float, float]] = []
         self._entries: list[tuple[list[int], list[float], float, float]] = []
+        self._unit: dict[int, float] = {}
 
     def _present_counts(self) -> dict[tuple[int, int], int]:
         """How many of the equal rows have each choice today."""
@@ -142,6 +146,10 @@ class Program:
         n = len(cost)
         solver.addCols(n, cost, low, high, 0, none, none, np.zeros(0))
         integer = np.full(n, highspy.HighsVarType.kInteger)
+        coarse = [
+            column for s, unit in self._unit.items() if unit > 1 for column in self._blocks[s]
+        ]
+        integer[coarse] = highspy.HighsVarType.kContinuous
         solver.changeColsIntegrality(n, np.arange(n, dtype=np.int32), integer)
         for index, value, lower, upper in self._entries:
             solver.addRow(
@@ -171,12 +179,13 @@ class Program:
         self._constant = float(rows_now - own_present + int(state.charges[untouched].sum()))
         self._blocks: dict[int, list[int]] = {}
         for s in touched:
-            block = float(prices.block[s])
             at = np.flatnonzero(merged.pool[chosen] == s)
             most = float(fixed[s]) + float(
                 np.maximum(merged.net[chosen[at]] * merged.count[merged.row[chosen[at]]], 0).sum()
             )
-            index, value = at.tolist(), (merged.net[chosen[at]] / block).tolist()
+            block = float(prices.block[s])
+            unit = self._unit[s] = max(1.0, most / block / _MOST_BLOCKS)
+            index, value = at.tolist(), (merged.net[chosen[at]] / (block * unit)).tolist()
             starts = [f for f in prices.from_block[s].tolist() if f * block <= max(most, 0.0)]
             self._blocks[s] = []
             for t, start in enumerate(starts):
@@ -184,9 +193,9 @@ class Program:
                 self._blocks[s].append(len(self._columns))
                 index.append(len(self._columns))
                 value.append(-1.0)
-                rate = int(prices.rate[s, t])
-                self._columns.append((rate * _MICROS, 0.0, max(0.0, float(width))))
-            self._entries.append((index, value, -np.inf, -float(fixed[s]) / block))
+                rate = int(prices.rate[s, t]) * unit
+                self._columns.append((rate * _MICROS, 0.0, max(0.0, float(width) / unit)))
+            self._entries.append((index, value, -np.inf, -float(fixed[s]) / (block * unit)))
         if problem.charge_type is ChargeType.RATE:
             self._blocks = {s: [] for s in touched}
 
@@ -244,9 +253,10 @@ class Program:
             values[place] = self._present.get((int(merged.row[o]), int(merged.choice[o])), 0)
         for s, columns in self._blocks.items():
             blocks = -(-max(0, int(self._state.pools[s])) // int(self._state.prices.block[s]))
+            left = blocks / self._unit[s]
             for column in columns:
-                values[column] = min(float(blocks), self._columns[column][2])
-                blocks -= int(values[column])
+                values[column] = min(left, self._columns[column][2])
+                left -= values[column]
         solution.col_value = values.tolist()
         return solution
 

@@ -53,15 +53,14 @@ def restore_limits(
         sims = rows.fixed_sims + np.bincount(
             plans_of(rows, choice), minlength=len(rows.fixed_sims)
         ).astype(np.int64)
-        moved = (
-            _leave_full_plans(problem, table, choice, sims)
-            or _fill_plans(problem, table, choice, sims)
-            or _undo_changes(problem, table, choice, sims)
-        )
-        if moved is None:
-            return State(problem, rows, choice)
-        if not moved:
-            return None
+        is_stuck = False
+        for step in (_leave_full_plans, _fill_plans, _undo_changes):
+            moved = step(problem, table, choice, sims)
+            if moved:
+                break
+            is_stuck |= moved is False
+        else:
+            return None if is_stuck else State(problem, rows, choice)
     return None
 
 

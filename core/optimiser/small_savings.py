@@ -31,7 +31,7 @@ def without_small_savings(problem: Problem, rows: Rows, whole: WholeMultipliers)
     """
     lines, least = rows.lines, problem.min_saving_per_change_micros
     pools = Multipliers(pools=whole.as_floats().pools, plans=np.zeros(len(whole.plans)), change=0.0)
-    intercept, slope = LinePrices(problem, rows, with_least_saving=False).at(pools)
+    intercept, slope = LinePrices(problem, rows).at(pools)
     own = rows.own_micros.copy()
     penalty = _PENALTIES // max(1, rows.n_rows)
     for k in range(len(rows.class_start) - 1):

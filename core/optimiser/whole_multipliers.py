@@ -14,6 +14,7 @@ from core.problem import NO_LIMIT, Problem
 
 _MOST_BITS = 48
 _SIZE_BITS = 60
+_LARGEST = 1 << 61
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,15 @@ def whole_multipliers(problem: Problem, rows: Rows, multipliers: Multipliers) ->
     Returns
     -------
     WholeMultipliers
-        With the finest scale, up to 48 bits, at which every multiplier stays below 2**61.
+        With the finest scale, up to 48 bits, at which every multiplier stays below 2**61; larger
+        prices of limits become that, which proves less and is right all the same.
     """
     largest = max(
         float(np.abs(multipliers.plans).max(initial=0.0)),
         float(multipliers.change),
         max((_top_price(problem, s) for s in range(len(problem.pool_block_bytes))), default=0.0),
     )
-    bits = min(_MOST_BITS, _SIZE_BITS - max(0, math.frexp(largest)[1]))
+    bits = min(_MOST_BITS, max(0, _SIZE_BITS - max(0, math.frexp(largest)[1])))
     touched = set(np.unique(rows.lines.pool[rows.lines.pool >= 0]).tolist())
     pools = [
         _in_box(problem, s, bits, float(multipliers.pools[s]))
@@ -66,7 +68,10 @@ def whole_multipliers(problem: Problem, rows: Rows, multipliers: Multipliers) ->
     ]
     change = 0 if problem.max_changes is None else int(math.ldexp(multipliers.change, bits))
     return WholeMultipliers(
-        scale_bits=bits, pools=tuple(pools), plans=tuple(plans), change=max(0, change)
+        scale_bits=bits,
+        pools=tuple(pools),
+        plans=tuple(plans),
+        change=min(max(0, change), _LARGEST),
     )
 
 
@@ -102,7 +107,7 @@ def _fixed_pool(problem: Problem, s: int, bits: int, net_bytes: int) -> int:
 
 
 def _plan(problem: Problem, p: int, bits: int, price: float) -> int:
-    multiplier = int(math.ldexp(price, bits))
+    multiplier = max(-_LARGEST, min(_LARGEST, int(math.ldexp(price, bits))))
     if multiplier > 0 and problem.max_sims[p] >= NO_LIMIT:
         return 0
     return multiplier

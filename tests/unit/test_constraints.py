@@ -11,8 +11,10 @@ import pytest
 from core import optimisation
 from core.domain import (
     BillingPolicy,
+    CommunicationPlan,
     Constraints,
     PlanLimit,
+    PoolScope,
     RatePlan,
     SolveStatus,
     Strategy,
@@ -205,6 +207,49 @@ def test_forced_changes_that_save_exactly_the_least_saving_are_made(n, is_pooled
     assert outcome.savings_micros == n * saves
     free = Constraints(min_saving_per_change_micros=saves + 1)
     assert chosen(optimise(frame, free, plans)) == ["A"] * n
+
+
+def test_limits_that_do_not_bind_change_nothing():
+    """They join three groups to one unit, whose parts are solved as if there were none."""
+    n = 360
+    frame = normalise_fleet(
+        pl.DataFrame(
+            {
+                "iccid": [str(k) for k in range(n)],
+                "communication_plan": ["xyz"[k % 3] for k in range(n)],
+                "rate_plan": ["ABC"[k % 7 % 3] for k in range(n)],
+                "usage_bytes": [k * k * 7919 % 611 * (k % 5 + 1) for k in range(n)],
+            }
+        )
+    )
+    plans = [
+        plan("A", 9_000, 100, is_pooled=True),
+        plan("B", 21_000, 1_000, is_pooled=True),
+        plan("C", 36_000, 2_500, is_pooled=True),
+    ]
+    plans = [replace(one, overage_rate_micros=9_000, overage_block_bytes=400) for one in plans]
+    policy = BillingPolicy(pool_scope=PoolScope.COMM_GROUP)
+    lists = [
+        CommunicationPlan(name=name, rate_plan_codes=tuple(codes))
+        for name, codes in (("x", "ABC"), ("y", "AB"), ("z", "AC"))
+    ]
+
+    def outcome(constraints=None):
+        return optimise_fleet(
+            frame, plans, lists, policy, SolveParams(), max_rate_plans=9, max_sequences=9, workers=1,
+            constraints=constraints,
+        )  # fmt: skip
+
+    free = outcome()
+    loose = {"A": PlanLimit(max_devices=n), "B": PlanLimit(min_devices=1)}
+    limited = outcome(Constraints(max_changes=n - 1, plans=loose))
+    assert (len(free.units), len(limited.units)) == (3, 1)
+    assert chosen(limited) == chosen(free)
+    assert limited.optimized == free.optimized
+    assert 0 <= free.lower_bound_micros - limited.lower_bound_micros < 3  # each bound is rounded up
+    tight = outcome(Constraints(max_changes=free.plan_changes - 1))
+    assert tight.plan_changes < free.plan_changes
+    assert tight.optimized.objective_micros >= tight.lower_bound_micros
 
 
 def test_candidates_that_violate_a_limit_are_none():
