@@ -52,7 +52,9 @@ def optimize(
     out: Annotated[Path, path_option("Folder for the results; made if missing.")],
     communication_plans: Annotated[
         Path | None,
-        path_option("Rate plans per communication plan; without it all for every SIM."),
+        path_option(
+            "Rate plans per communication plan; if left out, every SIM may have every plan."
+        ),
     ] = None,
     taxes: Annotated[
         Path | None,
@@ -84,7 +86,10 @@ def optimize(
     ] = ProrationBasis.CYCLE,
     mb_bytes: Annotated[int, typer.Option(min=1, max=1 << 30, help="Bytes of one MB.")] = 1 << 20,
     max_rate_plans: Annotated[
-        int, typer.Option(min=1, max=64, help="Rate plans a group may have; others are skipped.")
+        int,
+        typer.Option(
+            min=1, max=64, help="Rate plans a group may have; groups with more are skipped."
+        ),
     ] = 15,
     skip_lower_cost_check: Annotated[
         bool,
@@ -179,13 +184,14 @@ def optimize(
         warnings=combine_warnings([skipped, inputs.warnings]),
         notes=inputs.notes,
         remarks=constraint_remarks(outcome, inputs.rate_plans, inputs.constraints),
+        walk=chosen if chosen in WALK_STRATEGIES else None,
     )
     with progress_bar("writing"):
         paths = write_results(outcome, inputs.rejects, out, meta=meta)
     if json_output:
         sys.stdout.buffer.write(paths.summary.read_bytes())
         return
-    show_summary(outcome)
+    show_summary(outcome, meta.walk)
     show_files(paths)
 
 

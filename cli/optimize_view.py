@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import polars as pl
 
+    from core.domain import Strategy
     from core.files.inputs import Inputs
     from core.files.warnings import Warnings
     from core.outcome import GroupOutcome, Outcome
@@ -84,8 +85,14 @@ def progress_bar(step: str) -> Iterator[Callable[[int, int], None] | None]:
         yield advance
 
 
-def show_summary(outcome: Outcome) -> None:
-    """Print the totals and the first groups: a table on a terminal, lines in a pipe."""
+def show_summary(outcome: Outcome, walk: Strategy | None = None) -> None:
+    """Print the totals and the first groups: a table on a terminal, lines in a pipe.
+
+    Parameters
+    ----------
+    walk
+        The walk that ran alone, if one did.
+    """
     rows = [_cells(group) for group in outcome.groups[:MAX_SHOWN_GROUPS]]
     baseline, optimized = outcome.baseline.objective_micros, outcome.optimized.objective_micros
     total = ["total", "", "", f"{outcome.devices:,}", *_costs(baseline, optimized)]
@@ -103,7 +110,7 @@ def show_summary(outcome: Outcome) -> None:
     else:
         for row in (headings, *rows, total):
             sys.stdout.write("\t".join(map(printable, row)) + "\n")
-    for line in _last_lines(outcome):
+    for line in _last_lines(outcome, walk):
         sys.stdout.write(f"{line}\n")
 
 
@@ -162,19 +169,17 @@ def _cells(group: GroupOutcome) -> list[str]:
 
 
 def _costs(baseline: int, optimized: int) -> list[str]:
+    from core.units import money_text as money
+
     return [money(baseline), money(optimized), money(baseline - optimized)]
 
 
-def money(micros: int) -> str:
-    """Return an amount with two decimals and separators of thousands, rounded half-even."""
-    from decimal import Decimal
-
-    return f"{Decimal(micros).scaleb(-6):,.2f}"
-
-
-def _last_lines(outcome: Outcome) -> list[str]:
+def _last_lines(outcome: Outcome, walk: Strategy | None) -> list[str]:
     from cli.proof_lines import proof_lines
+    from core.reports.constraint_remarks import why_unchanged
+    from core.reports.remarks import is_all_optimal
     from core.reports.summary import savings_percent
+    from core.units import money_text as money
 
     baseline, optimized = outcome.baseline.objective_micros, outcome.optimized.objective_micros
     lines = []
@@ -187,7 +192,13 @@ def _last_lines(outcome: Outcome) -> list[str]:
         f"plan changes: {outcome.plan_changes:,}, savings: {money(baseline - optimized)} "
         f"({savings_percent(baseline, optimized):.2f} %)"
     )
-    lines += proof_lines(optimized, outcome.lower_bound_micros, outcome.legacy_best_cost_micros)
+    unchanged = why_unchanged(outcome, walk)
+    if unchanged:
+        lines.append(unchanged[0].lower() + unchanged[1:].removesuffix("."))
+    lines += proof_lines(
+        optimized, outcome.lower_bound_micros, outcome.legacy_best_cost_micros,
+        is_optimal=is_all_optimal(outcome), is_walk=walk is not None,
+    )  # fmt: skip
     if outcome.taxes is not None:
         before, after = outcome.baseline_tax_micros or 0, outcome.optimized_tax_micros or 0
         lines.append(

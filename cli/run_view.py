@@ -138,7 +138,9 @@ def _proof(summary: Mapping[str, Any]) -> list[str]:
         None if summary[name] is None else int(Decimal(summary[name]).scaleb(6))
         for name in ("lower_bound", "legacy_best_cost")
     )
-    return proof_lines(int(Decimal(summary["optimized_cost"]).scaleb(6)), bound, legacy)
+    statuses = {unit["status"] for unit in summary["units"]}
+    cost = int(Decimal(summary["optimized_cost"]).scaleb(6))
+    return proof_lines(cost, bound, legacy, is_optimal=statuses == {"optimal"})
 
 
 def _money(baseline: str, optimized: str) -> tuple[str, str, str]:

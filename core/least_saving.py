@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import ROUND_FLOOR
 
 from core.assembly import UnitSolution, assemble, assignments_of
 from core.domain import SolveStatus, Strategy
@@ -13,7 +14,7 @@ from core.optimiser.explain import explain
 from core.optimiser.limits import violations
 from core.outcome import Outcome
 from core.problem import Problem
-from core.units import micros_to_text
+from core.units import exact_money_text, money_text
 
 
 def drop_small_savings(
@@ -56,8 +57,8 @@ def _kept(
         violated = violations(problem, problem.current)
         if violated:
             msg = (
-                f"min_saving is {micros_to_text(grouping.constraints.min_saving_micros)}, the "
-                f"changes found save {micros_to_text(outcome.savings_micros)}, and without changes "
+                f"min_saving is {exact_money_text(grouping.constraints.min_saving_micros)}, the "
+                f"changes found save {money_text(outcome.savings_micros, ROUND_FLOOR)}, and without changes "
                 f"another constraint is violated ({violated}): lower min_saving"
             )
             raise InfeasibleError(msg)

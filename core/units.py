@@ -8,7 +8,7 @@ path on integer parts; the rows it cannot take go through :class:`decimal.Decima
 from __future__ import annotations
 
 import re
-from decimal import ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 
 import polars as pl
 
@@ -66,7 +66,7 @@ def to_bytes(value: Decimal, unit_bytes: int = MEBIBYTE) -> int:
         If ``unit_bytes`` is out of range.
     """
     _check_unit(unit_bytes)
-    return _scaled(value, unit_bytes, MAX_USAGE_BYTES, "volume", "bytes")
+    return _scaled(value, unit_bytes, MAX_USAGE_BYTES, "volume", f"0 to {MAX_USAGE_BYTES} bytes")
 
 
 def to_micros(value: Decimal, *, largest: int = MAX_PRICE_MICROS) -> int:
@@ -77,7 +77,9 @@ def to_micros(value: Decimal, *, largest: int = MAX_PRICE_MICROS) -> int:
     DataError
         If the amount is negative or above ``largest``.
     """
-    return _scaled(value, MICROS, largest, "amount", "micro-units")
+    return _scaled(
+        value, MICROS, largest, "amount", f"0 to {Decimal(largest).scaleb(-6).normalize():f}"
+    )
 
 
 def bytes_from_text(column: pl.Series, unit_bytes: int = MEBIBYTE) -> pl.Series:
@@ -138,16 +140,34 @@ def micros_to_text(micros: int) -> str:
     return f"{sign}{units}.{rest:06d}"
 
 
+def money_text(micros: int, rounding: str = ROUND_HALF_EVEN) -> str:
+    """Write an amount for people, with two decimals and separators of thousands: ``1,234.57``.
+
+    Parameters
+    ----------
+    rounding
+        One of :mod:`decimal`: ``ROUND_FLOOR`` for what is at least so much, ``ROUND_CEILING`` for
+        what is at most so much.
+    """
+    return f"{Decimal(micros).scaleb(-6).quantize(Decimal('0.01'), rounding=rounding):,.2f}"
+
+
+def exact_money_text(micros: int) -> str:
+    """Write an amount unrounded, with separators and two decimals or as many as it has: ``0.005``."""
+    places = max(2, 6 - (len(str(micros)) - len(str(micros).rstrip("0")))) if micros else 2
+    return f"{Decimal(micros).scaleb(-6):,.{places}f}"
+
+
 def _check_unit(unit_bytes: int) -> None:
     if not 1 <= unit_bytes <= MAX_UNIT_BYTES:
         msg = f"one MB is 1 to {MAX_UNIT_BYTES} bytes, not {unit_bytes}"
         raise ValueError(msg)
 
 
-def _scaled(value: Decimal, unit: int, largest: int, noun: str, unit_name: str) -> int:
+def _scaled(value: Decimal, unit: int, largest: int, noun: str, allowed: str) -> int:
     scaled = _round_half_up(value, unit) if value.is_finite() and value >= 0 else None
     if scaled is None or scaled > largest:
-        msg = f"the {noun} {value} is out of range: 0 to {largest} {unit_name} are allowed"
+        msg = f"the {noun} {value} is out of range: {allowed} are allowed"
         raise DataError(msg)
     return scaled
 

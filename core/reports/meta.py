@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from core.domain import BillingCycle, ChargeType, PoolScope, UsageBasis
+from core.domain import BillingCycle, ChargeType, PoolScope, Strategy, UsageBasis
 from core.files.warnings import Warnings
 from core.reports.device_sheets import DeviceSheets
 from core.units import MEBIBYTE
@@ -38,6 +38,8 @@ class ReportMeta:
         About the input; each warning is counted, the first are shown.
     remarks
         Further sentences for the reader, after the standard ones.
+    walk
+        The walk of the legacy method that was chosen to run alone; None where all compete.
     """
 
     generated_at: datetime
@@ -58,3 +60,4 @@ class ReportMeta:
     warnings: Warnings = field(default_factory=Warnings)
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    walk: Strategy | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, ROUND_FLOOR
+
 from core.domain import ChargeType, PoolScope, SolveStatus, UsageBasis
 from core.eligibility import (
     REASON_NO_COMMUNICATION_PLAN,
@@ -20,9 +22,10 @@ from core.outcome import (
     REASON_UNPRICED,
     Outcome,
 )
+from core.reports.constraint_remarks import why_unchanged
 from core.reports.meta import ReportMeta
-from core.reports.summary import SKIPPED, gap_percent
-from core.units import micros_to_text
+from core.reports.summary import SHOWN_GAP_PLACES, SKIPPED, shown_gap_percent
+from core.units import money_text
 
 LISTED_SENTENCES = {
     REASON_NOT_BILLABLE: "The carrier does not bill SIMs in this state.",
@@ -39,7 +42,7 @@ PLAN_SENTENCES = {
         "Another plan is recommended on which the SIM itself costs no less: the change serves a "
         "pool or keeps a limit."
     ),
-    REASON_KEPT: "The SIM keeps its plan: no change was found that lowers the cost.",
+    REASON_KEPT: "The SIM keeps its plan: no allowed change was found that lowers the cost.",
     REASON_LOCKED: "The SIM keeps its plan because it is locked.",
     REASON_TOO_MANY_PLANS: "The SIM's group has more rate plans than allowed and was skipped.",
     REASON_UNPRICED: "The SIM's rate plan is not in the catalogue: it keeps it and is in no cost.",
@@ -65,9 +68,15 @@ _TAXES = (
     "different ones it may."
 )
 _NEXT_BEST = (
-    "The next best rate plan of a SIM is the cheapest other one that it may have. What it costs more "
-    "by counts data in a pool at the prices that prove the lower bound; below 0, the recommended plan "
-    "is dearer for the SIM alone, and serves a pool or keeps a limit."
+    "The next best rate plan of a SIM is the cheapest other one that it may have. Next best costs more "
+    "by: what the SIM would cost more on that plan, its pool data priced at the pool's price per byte "
+    "(the one used for the lower bound). Below 0, the recommended plan is dearer for the SIM alone, and "
+    "serves a pool or keeps a constraint."
+)
+_RECONSTRUCTION = "a generous reconstruction of that method, whose source code is not available."
+_NO_LEGACY = (
+    "There is no cost by the legacy method: what it saves by each change is not known, so that under a "
+    "least saving per change its answers do not compete where they change anything."
 )
 _MIDCYCLE = (
     "Assumed: a plan changed within the cycle is billed as if it had applied to the whole cycle. "
@@ -86,12 +95,14 @@ def remarks(outcome: Outcome, meta: ReportMeta) -> list[str]:
     texts = []
     if meta.is_dry_run:
         texts.append("DRY RUN: nothing was or will be changed at the carrier.")
+    unchanged = why_unchanged(outcome, meta.walk)
+    texts += [unchanged] if unchanged else []
     texts += [*_left_out(outcome), _how_sure(outcome), _usage_basis(meta), *_assumptions(meta)]
     if outcome.taxes is not None:
         texts.append(_TAXES)
     if outcome.assignments["next_best_rate_plan"].count():
         texts.append(_NEXT_BEST)
-    texts += _legacy_method(outcome)
+    texts += _legacy_method(outcome, meta)
     texts += meta.remarks
     texts += meta.notes
     if meta.warnings.count:
@@ -114,6 +125,18 @@ def skipped_groups_sentence(outcome: Outcome) -> str | None:
     )
 
 
+def is_all_optimal(outcome: Outcome) -> bool:
+    """Whether every solve unit is, so that no allowed choice of plans costs less."""
+    units = outcome.units
+    return bool(units) and all(unit.status is SolveStatus.OPTIMAL for unit in units)
+
+
+def is_legacy_compared(outcome: Outcome) -> bool:
+    """Whether changed answers of the legacy method compete: not under a least saving per change (O8)."""
+    grouping = outcome.grouping
+    return grouping is None or not grouping.constraints.min_saving_per_change_micros
+
+
 def _left_out(outcome: Outcome) -> list[str]:
     texts = []
     if outcome.unpriced:
@@ -130,14 +153,18 @@ def _how_sure(outcome: Outcome) -> str:
     cost, bound = outcome.optimized.objective_micros, outcome.lower_bound_micros
     if bound is None:
         return "How sure is this? Not known: there is no lower bound for all of these SIMs."
-    text = f"How sure is this? No allowed choice of plans costs less than {micros_to_text(bound)}: "
+    text = "How sure is this? No allowed choice of plans costs less"
     if cost == bound:
-        text += "this one costs just that."
+        text += " than this one."
     else:
-        gap = gap_percent(cost, bound)
-        percent = "" if gap is None else f" ({gap:.4f} % of it)"
-        text += f"at most {micros_to_text(cost - bound)}{percent} more could be saved."
-        if all(unit.status is SolveStatus.OPTIMAL for unit in outcome.units):
+        least = money_text(bound, ROUND_FLOOR)
+        gap = shown_gap_percent(cost, bound)
+        percent = "" if gap is None else f" ({gap:,.{SHOWN_GAP_PLACES}f} % of that amount)"
+        text += (
+            f" than {least}: at most {money_text(cost - bound, ROUND_CEILING)}{percent} more could be "
+            "saved."
+        )
+        if is_all_optimal(outcome):
             text += " The solver of small units found that none of it can be."
     if outcome.grouping is not None:
         text += " The command carrier-opt verify checks the bound from the files."
@@ -168,11 +195,10 @@ def _assumptions(meta: ReportMeta) -> list[str]:
     ]
 
 
-def _legacy_method(outcome: Outcome) -> list[str]:
+def _legacy_method(outcome: Outcome, meta: ReportMeta) -> list[str]:
     if outcome.legacy_best_cost_micros is None:
-        return []
-    text = (
-        "The best cost by the legacy method comes from a generous reconstruction of that method, "
-        "whose program is not at hand."
-    )
-    return [text]
+        return [_NO_LEGACY] if not is_legacy_compared(outcome) else []
+    if meta.walk is None:
+        return [f"The best cost by the legacy method comes from {_RECONSTRUCTION}"]
+    walk = f"the walk {meta.walk.value}"
+    return [f"Of the legacy method only {walk} was run. It comes from {_RECONSTRUCTION}"]

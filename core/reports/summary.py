@@ -15,8 +15,11 @@ from core.units import micros_to_text
 PERCENT_PLACES = 4
 """Decimals of ``savings_percent``."""
 
-GAP_PLACES = 6
-"""Decimals of ``gap_percent``: a gap of interest is a few hundredths of a percent."""
+STORED_GAP_PLACES = 6
+"""Decimals of ``gap_percent`` in files: a gap of interest is a few hundredths of a percent."""
+
+SHOWN_GAP_PLACES = 4
+"""Decimals of a gap that is shown, in percent and rounded up."""
 
 SKIPPED = "skipped"
 """Status of a group that keeps its plans because it has too many of them (V3)."""
@@ -63,6 +66,8 @@ def summary(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> dict[s
         "baseline_tax": _text_or_none(outcome.baseline_tax_micros),
         "optimized_tax": _text_or_none(outcome.optimized_tax_micros),
         "taxes": [_tax(entry) for entry in outcome.taxes or ()],
+        "dropped_savings": _text_or_none(outcome.dropped_savings_micros),
+        "constraints": _constraints(outcome),
     }
 
 
@@ -77,7 +82,24 @@ def gap_percent(cost_micros: int, lower_bound_micros: int | None) -> float | Non
         return None
     if cost_micros == lower_bound_micros:
         return 0.0
-    return _percent(cost_micros - lower_bound_micros, lower_bound_micros, GAP_PLACES)
+    return _percent(cost_micros - lower_bound_micros, lower_bound_micros, STORED_GAP_PLACES)
+
+
+def shown_gap_percent(cost_micros: int, lower_bound_micros: int | None) -> Decimal | None:
+    """Give the gap for people, with ``SHOWN_GAP_PLACES`` decimals; as :func:`gap_percent`.
+
+    It is rounded up, so that "at most" stays true.
+    """
+    if lower_bound_micros is None:
+        return None
+    if cost_micros == lower_bound_micros:
+        return Decimal(0)
+    if lower_bound_micros <= 0:
+        return None
+    parts = -(
+        -100 * 10**SHOWN_GAP_PLACES * (cost_micros - lower_bound_micros) // lower_bound_micros
+    )
+    return Decimal(parts).scaleb(-SHOWN_GAP_PLACES)
 
 
 def _percent(part: int, whole: int, places: int) -> float | None:
@@ -88,6 +110,23 @@ def _percent(part: int, whole: int, places: int) -> float | None:
 
 def _text_or_none(micros: int | None) -> str | None:
     return None if micros is None else micros_to_text(micros)
+
+
+def _constraints(outcome: Outcome) -> dict[str, Any] | None:
+    """Tell what was asked for (O8), with the limits of the catalogue; ``locked`` counts SIMs of the run."""
+    if outcome.grouping is None:
+        return None
+    asked = outcome.grouping.constraints
+    return {
+        "locked": int(outcome.assignments["locked"].sum()),
+        "plans": {
+            code: {"min": limit.min_devices, "max": limit.max_devices}
+            for code, limit in sorted(asked.plans.items())
+        },
+        "max_changes": asked.max_changes,
+        "min_saving_per_change": _text_or_none(asked.min_saving_per_change_micros or None),
+        "min_saving": _text_or_none(asked.min_saving_micros or None),
+    }
 
 
 def _tax(entry: TaxOutcome) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import polars as pl
 
 from core.domain import SolveStatus
 from core.files.rejects import count_by_reason
-from core.outcome import Outcome
+from core.outcome import SKIPPED, Outcome
 from core.reports.cell_text import cell_text
 from core.reports.meta import ReportMeta
-from core.reports.remarks import meaning_of, remarks
-from core.reports.summary import gap_percent, savings_percent
+from core.reports.remarks import is_legacy_compared, meaning_of, remarks
+from core.reports.summary import SHOWN_GAP_PLACES, savings_percent, shown_gap_percent
 from core.reports.tables import chart_table, units_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ FONT = "Calibri"
 _MONEY = "#,##0.00"
 _COUNT = "#,##0"
 _PERCENT = '0.00"%"'
-_GAP_PERCENT = '0.00####"%"'
+_GAP_PERCENT = f'0.{"0" * SHOWN_GAP_PLACES}"%"'
 _TEXT = "@"
 _BOLD_FIGURES = ("Baseline cost", "Optimised cost", "Savings")
 _HEADING_COLOR = "1F3864"
@@ -40,7 +40,7 @@ def key_figures(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> li
     """Return the totals in reading order."""
     baseline, optimized = outcome.baseline, outcome.optimized
     percent = savings_percent(baseline.objective_micros, optimized.objective_micros)
-    gap = gap_percent(optimized.objective_micros, outcome.lower_bound_micros)
+    gap = shown_gap_percent(optimized.objective_micros, outcome.lower_bound_micros)
     unknown = "not known"
     figures: list[Figure] = [
         ("SIMs", outcome.devices, _COUNT),
@@ -54,13 +54,16 @@ def key_figures(outcome: Outcome, rejects: pl.DataFrame, meta: ReportMeta) -> li
         ("  of it overage", units_of(optimized.overage_micros), _MONEY),
         ("Savings", units_of(outcome.savings_micros), _MONEY),
         ("Savings in percent of the baseline", percent, _PERCENT),
-        ("Lower bound of the cost", *_money_or(outcome.lower_bound_micros, unknown)),
-        ("Gap to the lower bound", *((gap, _GAP_PERCENT) if gap is not None else (unknown, _TEXT))),
-        ("Solve units", len(outcome.units), _COUNT),
-        ("  of it proven optimal", _n_optimal(outcome), _COUNT),
+        ("Lower bound of the cost", *_money_or(_cents_below(outcome.lower_bound_micros), unknown)),
         (
-            "Best cost by the legacy method",
-            *_money_or(outcome.legacy_best_cost_micros, "none is feasible"),
+            "Gap to the lower bound",
+            *((float(gap), _GAP_PERCENT) if gap is not None else (unknown, _TEXT)),
+        ),
+        ("Solve units", len(outcome.units), _COUNT),
+        ("  of which optimal", _n_optimal(outcome), _COUNT),
+        (
+            "Best cost by the legacy method" if meta.walk is None else "Cost by this walk",
+            *_money_or(outcome.legacy_best_cost_micros, _why_no_legacy(outcome, meta)),
         ),
         *_tax_figures(outcome),
         ("Rejected rows", rejects.height, _COUNT),
@@ -158,6 +161,19 @@ def _tax_figures(outcome: Outcome) -> list[Figure]:
 
 def _n_optimal(outcome: Outcome) -> int:
     return sum(unit.status is SolveStatus.OPTIMAL for unit in outcome.units)
+
+
+def _why_no_legacy(outcome: Outcome, meta: ReportMeta) -> str:
+    if all(group.status == SKIPPED for group in outcome.groups):
+        return "not known"
+    if not is_legacy_compared(outcome):
+        return "does not compete"
+    return "none is feasible" if meta.walk is None else "not feasible"
+
+
+def _cents_below(bound_micros: int | None) -> int | None:
+    """Round a bound down to what is shown of it, so that it stays one."""
+    return bound_micros and bound_micros // 10_000 * 10_000
 
 
 def _money_or(micros: int | None, otherwise: str) -> tuple[float | str, str]:

@@ -215,6 +215,7 @@ def heading(name: str) -> str:
     """Turn a column name into a heading: ``baseline_cost`` is Baseline cost."""
     special = {
         "iccid": "ICCID",
+        "devices": "SIMs",
         "usage_mb": "Usage (MB)",
         "savings_percent": "Savings (%)",
         "sms_count": "SMS count",

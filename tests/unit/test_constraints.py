@@ -26,7 +26,7 @@ from core.optimisation import optimise_fleet, solve_unit
 from core.optimiser import candidates
 from core.optimiser.individual import is_separable
 from core.optimiser.result import SolveParams
-from core.reports.constraint_remarks import constraint_remarks
+from core.reports.constraint_remarks import constraint_remarks, why_unchanged
 
 
 def plan(code, fee, included, *, is_pooled=False, **limits):
@@ -311,10 +311,49 @@ def test_the_report_says_which_constraints_were_in_force():
         "Locked SIMs, which keep their plans: 1.",
         "SIMs per rate plan were limited: B at least 1 and at most 2,000.",
         "At most 0 SIMs might get another plan.",
-        "A change had to save at least 0.000005.",
+        (
+            "A change had to save at least 0.000005. Measured is what the SIM costs less by itself, its "
+            "data in a pool priced at the pool's price per byte (the one used for the lower bound). Its "
+            "share of the bill, which the sheet shows, may differ, and even rise."
+        ),
     )
-    asked = Constraints(min_saving_micros=46)
-    (text,) = constraint_remarks(optimise(DEAR, asked), PLANS, asked)
-    assert text.startswith("Nothing is changed: the changes found would save 0.000045, less than")
-    assert text.endswith("the least saving of 0.000046.")
+    asked = Constraints(min_saving_micros=1_500_000)
+    texts = constraint_remarks(optimise(DEAR, asked), PLANS, asked)
+    assert texts == ("The run had to save at least 1.50.",)
     assert constraint_remarks(optimise(DEAR), PLANS, Constraints()) == ()
+
+
+def test_the_report_says_why_nothing_is_changed():
+    asked = Constraints(min_saving_micros=46)
+    assert why_unchanged(optimise(DEAR, asked)) == (
+        "Nothing is changed: the changes found would save 0.00, less than the least saving of 0.000046."
+    )
+    held = Constraints(max_changes=0)
+    assert why_unchanged(optimise(DEAR, held)) == (
+        "Nothing is changed: no change was found that lowers the cost and keeps the constraints."
+    )
+    assert why_unchanged(optimise(fleet(("A", 0), ("A", 5)))) == (
+        "Nothing is changed: no change was found that lowers the cost."
+    )
+    assert why_unchanged(optimise(fleet(("B", 0, True)))) == (
+        "Nothing is changed: no change was found that lowers the cost and keeps the constraints."
+    )
+    assert why_unchanged(optimise(DEAR)) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (Constraints(max_changes=0), "the answer of this one does not keep them"),
+        (Constraints(min_saving_per_change_micros=1), "its answer does not compete"),
+    ],
+)
+def test_a_walk_that_changes_nothing_under_constraints_says_why(asked, words):
+    walk = Strategy.NO_GROUPING_LARGEST_TO_SMALLEST
+    params = SolveParams(strategies=(walk,), is_certified=False)
+    outcome = optimise_fleet(
+        DEAR, [*PLANS, plan("P", 5, 5, is_pooled=True)], None, BillingPolicy(), params,
+        max_rate_plans=9, max_sequences=9, workers=1, constraints=asked,
+    )  # fmt: skip
+    assert outcome.plan_changes == 0
+    assert words in (why_unchanged(outcome, walk) or "")

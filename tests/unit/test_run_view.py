@@ -14,7 +14,7 @@ SUMMARY = {
     ],
     "unpriced": 0, "devices": 2, "baseline_cost": "20.000000", "optimized_cost": "10.100000",
     "plan_changes": 1, "savings_percent": 49.5, "lower_bound": "10.000000",
-    "legacy_best_cost": "12.345678", "rejects": {}, "listed": {},
+    "legacy_best_cost": "12.345678", "units": [{"status": "feasible"}], "rejects": {}, "listed": {},
 }  # fmt: skip
 RESULT = {"session_id": 7, "state": "COMPLETED"}
 
@@ -28,7 +28,7 @@ def test_bound_and_legacy_figure_follow_the_savings_a_line_each(tmp_path, capsys
     lines = shown(SUMMARY, tmp_path, capsys)
     start = lines.index("session 7 COMPLETED: 1 plan changes save 49.50 %")
     assert lines[start + 1 : start + 3] == [
-        "no assignment can cost less than 10.00; this one is within 1.0000 %",
+        "no allowed assignment costs less than 10.00; this one is within 1.0000 %",
         "the legacy method, reconstructed, would cost 12.35",
     ]
     unknown = SUMMARY | {"lower_bound": None, "legacy_best_cost": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -15,7 +16,7 @@ from core.files.warnings import Warnings
 from core.outcome import ASSIGNMENT_SCHEMA, Cost, GroupOutcome, Outcome, TaxOutcome, UnitOutcome
 from core.reports.meta import ReportMeta
 from core.reports.remarks import remarks
-from core.reports.summary import gap_percent, savings_percent, summary
+from core.reports.summary import gap_percent, savings_percent, shown_gap_percent, summary
 
 META = ReportMeta(generated_at=datetime(2026, 1, 31, tzinfo=UTC), elapsed_seconds=1.23456)
 
@@ -150,6 +151,20 @@ def test_gap_in_percent(cost_micros, bound, percent):
     assert gap_percent(cost_micros, bound) == percent
 
 
+def test_a_gap_that_is_shown_is_rounded_up_and_never_down_to_nothing():
+    assert shown_gap_percent(10**12 + 1, 10**12) == Decimal("0.0001")
+    assert shown_gap_percent(7, 7) == 0
+    assert shown_gap_percent(5, 0) is None
+    assert shown_gap_percent(5, None) is None
+
+
+def test_dropped_savings_and_constraints_are_null_where_there_are_none(outcome):
+    found = summary(outcome, no_rejects(), META)
+    assert (found["dropped_savings"], found["constraints"]) == (None, None)
+    dropped = replace(outcome, dropped_savings_micros=1_500_000)
+    assert summary(dropped, no_rejects(), META)["dropped_savings"] == "1.500000"
+
+
 def test_remarks_say_what_was_left_out_assumed_and_is_not_known(outcome):
     meta = replace(META, is_dry_run=True, remarks=("by the caller",), notes=("a note",))
     texts = "\n".join(remarks(replace(outcome, legacy_best_cost_micros=1), meta))
@@ -168,16 +183,16 @@ def test_remarks_say_what_was_left_out_assumed_and_is_not_known(outcome):
 @pytest.mark.parametrize(
     ("bound", "status", "expected"),
     [
-        (4_500_001, SolveStatus.OPTIMAL, "less than 4.500001: this one costs just that."),
+        (4_500_001, SolveStatus.OPTIMAL, "No allowed choice of plans costs less than this one."),
         (
-            4_000_001, SolveStatus.FEASIBLE,
-            "less than 4.000001: at most 0.500000 (12.5000 % of it) more could be saved.",
+            4_009_999, SolveStatus.FEASIBLE,
+            "less than 4.00: at most 0.50 (12.2196 % of that amount) more could be saved.",
         ),
         (
             4_000_001, SolveStatus.OPTIMAL,
             "more could be saved. The solver of small units found that none of it can be.",
         ),
-        (0, SolveStatus.FEASIBLE, "less than 0.000000: at most 4.500001 more could be saved."),
+        (0, SolveStatus.FEASIBLE, "less than 0.00: at most 4.51 more could be saved."),
     ],
 )  # fmt: skip
 def test_a_remark_says_how_sure_the_result_is(outcome, bound, status, expected):

@@ -144,14 +144,14 @@ def test_groups_add_up_to_the_totals(written):
     outcome = outcome_of(SIMS, unpriced=2)
     *groups, unpriced, total = by_heading(written(outcome)["Groups"])
     assert [group["Group"] for group in groups] == ["G0001", "G0002"]
-    assert (unpriced["Group"], unpriced["Devices"], unpriced["Baseline cost"]) == (
+    assert (unpriced["Group"], unpriced["SIMs"], unpriced["Baseline cost"]) == (
         "Unpriced", 2, None,
     )  # fmt: skip
     assert total["Group"] == "Total"
-    assert total["Devices"] == outcome.devices == 5
+    assert total["SIMs"] == outcome.devices == 5
     assert total["Baseline cost"] == outcome.baseline.objective_micros / 1e6
     assert total["Savings"] == outcome.savings_micros / 1e6
-    for name in ("Devices", "Plan changes"):
+    for name in ("SIMs", "Plan changes"):
         assert total[name] == sum(row[name] or 0 for row in (*groups, unpriced))
     for name in ("Baseline cost", "Optimised cost", "Savings", "Baseline overage cost"):
         assert total[name] == pytest.approx(sum(row[name] for row in groups), abs=1e-9)
@@ -167,7 +167,7 @@ def test_taxes_have_a_sheet_with_totals_and_columns_of_the_sims(written):
     assert book.sheetnames == ["Summary", "Groups", "Taxes", "Assignments", "Rejects"]
     first, second, total = by_heading(book["Taxes"])
     assert first == {
-        "Jurisdiction": "NY", "Tax": "Sales", "Base": "total", "Percent": 8.25, "Devices": 1,
+        "Jurisdiction": "NY", "Tax": "Sales", "Base": "total", "Percent": 8.25, "SIMs": 1,
         "Baseline tax": 0.61875, "Optimised tax": 0.0825, "Savings": 0.53625,
     }  # fmt: skip
     assert (second["Tax"], second["Percent"], second["Baseline tax"]) == (
@@ -175,7 +175,7 @@ def test_taxes_have_a_sheet_with_totals_and_columns_of_the_sims(written):
         0.123456,
         0.001235,
     )
-    assert (total["Jurisdiction"], total["Tax"], total["Devices"]) == ("Total", None, None)
+    assert (total["Jurisdiction"], total["Tax"], total["SIMs"]) == ("Total", None, None)
     assert (total["Baseline tax"], total["Savings"]) == (0.619985, 0.53625)
     assert book["Taxes"]["D2"].number_format == '0.00####"%"'
     assert book["Taxes"].auto_filter.ref == "A1:H3"
@@ -218,7 +218,7 @@ def test_the_summary_shows_the_totals_a_chart_and_the_remarks(written):
     assert column["Baseline cost"] == 9.734568
     assert column["Savings"] == 6.499994
     assert column["Lower bound of the cost"] == "not known"
-    assert (column["Solve units"], column["  of it proven optimal"]) == (1, 0)
+    assert (column["Solve units"], column["  of which optimal"]) == (1, 0)
     assert column["changed"] == 3
     assert column["not_billable"] == 1
     assert any("actual usage so far" in str(label) for label in column)
