@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from decimal import ROUND_FLOOR
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ import typer
 from cli.paths import path_option
 
 if TYPE_CHECKING:
-    from core.reports.verification import VerifiedUnit
+    from core.reports.verification import VerifiedRun, VerifiedUnit
 
 MAX_SHOWN_UNITS = 20
 """Solve units shown; ``--json`` has them all."""
@@ -33,23 +34,26 @@ def verify(
     multipliers in the files. Ends with 0 if everything holds and with 1 if a check fails.
     """
     from core.errors import DataError, InputError
-    from core.reports.verification import verify_results
+    from core.reports.verification import verify_run
 
     try:
-        units = verify_results(out)
+        run = verify_run(out)
     except DataError as error:
         raise InputError(f"{out}: {error}") from error
+    units = run.units
     if json_output:
         sys.stdout.write(json.dumps([_fields(unit) for unit in units], indent=2) + "\n")
         return
     rows = [_cells(unit) for unit in units[:MAX_SHOWN_UNITS]]
     if sys.stdout.isatty():
-        _print_table([*rows, _total(units)])
+        _print_table([*rows, _total(run)])
     else:
-        for row in (_HEADINGS, *rows, _total(units)):
+        for row in (_HEADINGS, *rows, _total(run)):
             sys.stdout.write("\t".join(row) + "\n")
     if len(units) > MAX_SHOWN_UNITS:
         sys.stdout.write(f"and {len(units) - MAX_SHOWN_UNITS:,} more units: all of them hold\n")
+    if run.unpriced:
+        sys.stdout.write(f"SIMs without a price, in no unit: {run.unpriced:,} of {run.devices:,}\n")
 
 
 def _fields(unit: VerifiedUnit) -> dict[str, object]:
@@ -64,34 +68,38 @@ def _fields(unit: VerifiedUnit) -> dict[str, object]:
         "lower_bound": None if bound is None else micros_to_text(bound),
         "gap_percent": gap_percent(unit.cost_micros, bound),
         "holds": True,
+        "skipped": unit.is_skipped,
     }
 
 
 def _cells(unit: VerifiedUnit) -> list[str]:
-    return _row(unit.unit_id, unit.devices, unit.cost_micros, unit.bound_micros)
+    cells = _row(unit.unit_id, unit.devices, unit.cost_micros, unit.bound_micros)
+    return [*cells[:-2], "skipped", cells[-1]] if unit.is_skipped else cells
 
 
-def _total(units: list[VerifiedUnit]) -> list[str]:
-    bounds = [unit.bound_micros for unit in units if unit.bound_micros is not None]
+def _total(run: VerifiedRun) -> list[str]:
     return _row(
         "total",
-        sum(unit.devices for unit in units),
-        sum(unit.cost_micros for unit in units),
-        sum(bounds) if len(bounds) == len(units) else None,
+        sum(unit.devices for unit in run.units),
+        sum(unit.cost_micros for unit in run.units),
+        run.bound_micros,
     )
 
 
 def _row(name: str, devices: int, cost: int, bound: int | None) -> list[str]:
-    from cli.optimize_view import money, printable
-    from core.reports.summary import gap_percent
+    """Cells of a line: the bound rounded down and the gap up, so that both stay true."""
+    from cli.optimize_view import printable
+    from core.reports.summary import SHOWN_GAP_PLACES, shown_gap_percent
+    from core.units import money_text
 
-    gap = gap_percent(cost, bound)
+    gap = shown_gap_percent(cost, bound)
+    no_gap = "unknown" if bound is None else ""
     return [
         printable(name),
         f"{devices:,}",
-        money(cost),
-        "none" if bound is None else money(bound),
-        "" if gap is None else f"{gap:.6f}",
+        money_text(cost),
+        "unknown" if bound is None else money_text(bound, ROUND_FLOOR),
+        no_gap if gap is None else f"{gap:,.{SHOWN_GAP_PLACES}f}",
         "holds",
     ]
 

@@ -67,7 +67,14 @@ class InfeasibleError(CarrierOptError):
 
 
 class CheckFailedError(CarrierOptError):
-    """A result or its certificate does not pass the independent check (O3)."""
+    """A result or its certificate does not pass the independent check (O3).
+
+    ``row`` is the place of the SIM at fault in its solve unit, from 0, where one SIM is.
+    """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        self.row = row
+        super().__init__(message)
 
 
 class CarrierError(CarrierOptError):

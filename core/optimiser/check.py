@@ -21,6 +21,7 @@ from core.optimiser.check_terms import check_multipliers, conjugate, failed, poo
 from core.optimiser.input_hash import input_hash
 from core.optimiser.result import Result
 from core.problem import Int32Array, Problem
+from core.units import exact_money_text
 
 __all__ = ["Derived", "certify", "check", "derive", "input_hash"]
 
@@ -266,12 +267,14 @@ def _pass(
     )
     if ineligible >= 0:
         code = problem.tariff.codes[assignment[ineligible]]
-        raise failed(problem, f"the SIM of row {ineligible + 1} may not have rate plan {code!r}")
+        what = f"the SIM of row {ineligible + 1} may not have rate plan {code!r}"
+        raise failed(problem, what, row=int(ineligible))
     if too_little >= 0:
         raise failed(
             problem,
             f"the change of the SIM of row {too_little + 1} saves less than the least saving per "
-            f"change, {problem.min_saving_per_change_micros} micro-units",
+            f"change, {exact_money_text(problem.min_saving_per_change_micros)}",
+            row=int(too_little),
         )
     lines = (int(high) << 64) + int(low)
     if lines >> 127:

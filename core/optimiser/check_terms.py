@@ -99,6 +99,6 @@ def conjugate(problem: Problem, s: int, multiplier: int, scale_bits: int) -> int
     )
 
 
-def failed(problem: Problem, what: str) -> CheckFailedError:
-    """Make the error that names the unit."""
-    return CheckFailedError(f"solve unit {problem.unit_id} fails its check: {what}")
+def failed(problem: Problem, what: str, *, row: int | None = None) -> CheckFailedError:
+    """Make the error that names the unit, and the place of the SIM at fault if one is."""
+    return CheckFailedError(f"solve unit {problem.unit_id} fails its check: {what}", row=row)

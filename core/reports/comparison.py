@@ -11,7 +11,7 @@ def same(what: str, found: object, expected: object) -> None:
     Raises
     ------
     CheckFailedError
-        Naming ``what``, and both sides.
+        Naming ``what``, in the singular, and both sides.
     """
     if found != expected:
-        raise CheckFailedError(f"{what} differ: {found} and {expected}")
+        raise CheckFailedError(f"{what} does not hold: found {found}, expected {expected}")

@@ -25,33 +25,58 @@ from core.group_rows import group_uses
 from core.grouping import Grouping, iter_problems, unit_fleets
 from core.optimiser.check import check_certificate, derive
 from core.optimiser.explain import explain
-from core.outcome import ASSIGNMENT_SCHEMA, REASON_UNPRICED
 from core.problem import NO_LIMIT, Problem
-from core.reports.certificate_file import fleet_hash, pools_of
+from core.reports.certificate_file import pools_of
 from core.reports.certificate_reader import CertificateFile, UnitClaim, read_certificates
 from core.reports.comparison import same
 from core.reports.results import result_paths
+from core.reports.verified_rows import check_rows, read_rows
 from core.reports.verified_run import check_min_saving, check_taxes
 from core.reports.verified_summary import check_summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedUnit:
-    """A solve unit that passed; ``bound_micros`` is None where no bound is claimed."""
+    """A solve unit that passed.
+
+    Attributes
+    ----------
+    bound_micros
+        None where no bound is claimed.
+    is_skipped
+        Whether all its groups were (V3): its bound is its cost, and proves nothing.
+    """
 
     unit_id: str
     devices: int
     cost_micros: int
     bound_micros: int | None
+    is_skipped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRun:
+    """A run that passed, its units in the order of their ids; unpriced SIMs are in none (B9)."""
+
+    units: list[VerifiedUnit]
+    devices: int
+    unpriced: int
+
+    @property
+    def bound_micros(self) -> int | None:
+        """Sum of the units' bounds; None where one has none, or where all are skipped (O2)."""
+        bounds = [unit.bound_micros for unit in self.units if unit.bound_micros is not None]
+        is_optimised = any(not unit.is_skipped for unit in self.units)
+        return sum(bounds) if is_optimised and len(bounds) == len(self.units) else None
 
 
 def verify_results(out_dir: Path) -> list[VerifiedUnit]:
-    """Check the files of a run.
+    """Check the files of a run, as :func:`verify_run`; give its units."""
+    return verify_run(out_dir).units
 
-    Returns
-    -------
-    list of VerifiedUnit
-        In the order of the unit ids.
+
+def verify_run(out_dir: Path) -> VerifiedRun:
+    """Check the files of a run.
 
     Raises
     ------
@@ -61,9 +86,13 @@ def verify_results(out_dir: Path) -> list[VerifiedUnit]:
         Naming what does not hold, and both sides.
     """
     paths = result_paths(out_dir)
+    if not paths.certificate.exists() and not paths.assignments.exists():
+        raise InputError(
+            f"{out_dir} holds no results: run carrier-opt optimize --out {out_dir} ... first"
+        )
     claimed = read_certificates(paths.certificate)
-    rows = _read_rows(paths.assignments)
-    _check_rows(claimed, rows)
+    rows = read_rows(paths.assignments)
+    check_rows(claimed, rows)
     grouping = _grouping(claimed, rows)
     claims = {unit.unit_id: unit for unit in claimed.units}
     verified = [
@@ -74,51 +103,7 @@ def verify_results(out_dir: Path) -> list[VerifiedUnit]:
     taxes = check_taxes(claimed, rows)
     if paths.summary.exists():
         check_summary(paths.summary, claimed, rows, taxes)
-    return verified
-
-
-def _read_rows(path: Path) -> pl.DataFrame:
-    try:
-        rows = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if dict(rows.schema) != ASSIGNMENT_SCHEMA:
-        wrong = sorted(
-            name
-            for name in {*rows.columns, *ASSIGNMENT_SCHEMA}
-            if rows.schema.get(name) != ASSIGNMENT_SCHEMA.get(name)
-        )
-        raise InputError(f"{path} has other columns than this version writes: {', '.join(wrong)}")
-    return rows
-
-
-def _check_rows(claimed: CertificateFile, rows: pl.DataFrame) -> None:
-    """Compare the rows as a whole with what the file says about its input."""
-    same("the number of SIMs in assignments.parquet", rows.height, claimed.devices)
-    if not rows["iccid"].is_sorted() or rows["iccid"].n_unique() != rows.height:
-        raise CheckFailedError("assignments.parquet is not sorted by ICCID, or has one twice")
-    same("the hash of the input in assignments.parquet", fleet_hash(rows), claimed.input_hash)
-    unpriced = rows.filter(pl.col("unit_id").is_null())
-    same("the number of unpriced SIMs", unpriced.height, claimed.unpriced)
-    costs = [name for name in ASSIGNMENT_SCHEMA if name.endswith("_micros")]
-    wrong = unpriced.filter(
-        pl.col("recommended_rate_plan").ne_missing(pl.col("current_rate_plan"))
-        | pl.col("group_id").is_not_null()
-        | (pl.col("reason") != REASON_UNPRICED)
-        | pl.col("next_best_rate_plan").is_not_null()
-        | pl.any_horizontal(pl.col(costs).is_not_null())
-    )
-    if wrong.height:
-        raise CheckFailedError(
-            f"the unpriced SIM {wrong['iccid'][0]} has a group, a new plan or a cost"
-        )
-    codes = [plan.code for plan in claimed.rate_plans]
-    known = unpriced.filter(pl.col("current_rate_plan").is_in(codes))
-    if known.height:
-        raise CheckFailedError(
-            f"SIM {known['iccid'][0]} counts as unpriced, and its rate plan "
-            f"{known['current_rate_plan'][0]!r} is in the catalogue"
-        )
+    return VerifiedRun(units=verified, devices=claimed.devices, unpriced=claimed.unpriced)
 
 
 def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
@@ -149,8 +134,8 @@ def _grouping(claimed: CertificateFile, rows: pl.DataFrame) -> Grouping:
         plan_pool=plan_pools(claimed.rate_plans, tariff, claimed.policy.pool_scope),
     )
     units = sorted({group.unit_id for group in claimed.groups})
-    same("the solve units of the groups and all units", units, sorted(grouping.unit_ids))
-    same("the pools", pools_of(grouping), [list(pool) for pool in claimed.pools])
+    same("the list of solve units of the groups", units, sorted(grouping.unit_ids))
+    same("the list of pools", [list(pool) for pool in claimed.pools], pools_of(grouping))
     _check_groups(grouping, numbered)
     return grouping
 
@@ -222,25 +207,31 @@ def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> Verifie
     if len(unknown):
         raise _failed(problem, f"a SIM has rate plan {unknown[0]!r}, which the catalogue lacks")
     assignment = plans.replace_strict(number, return_dtype=pl.Int32).to_numpy()
-    if claim.certificate is None:
-        cost = _cost_micros(problem, assignment, keeps_limits=True)
-    else:
-        cost = check_certificate(problem, assignment, claim.certificate).cost_micros
+    try:
+        if claim.certificate is None:
+            cost = _cost_micros(problem, assignment, keeps_limits=True)
+        else:
+            cost = check_certificate(problem, assignment, claim.certificate).cost_micros
+    except CheckFailedError as error:
+        if error.row is None:
+            raise
+        raise CheckFailedError(f"{error} (ICCID {rows['iccid'][error.row]})") from error
     baseline = _cost_micros(problem, problem.current, keeps_limits=False)
     unit = f"the cost of solve unit {problem.unit_id}"
-    same(f"{unit}, and what certificate.json says,", cost, claim.cost_micros)
-    same(f"{unit} today, and what certificate.json says,", baseline, claim.baseline_micros)
-    same(f"{unit}, and the sum over its SIMs,", cost, int(rows["recommended_cost_micros"].sum()))
-    same(
-        f"{unit} today, and the sum over its SIMs,",
-        baseline,
-        int(rows["current_cost_micros"].sum()),
-    )
+    sums = [int(rows[f"{side}_cost_micros"].sum()) for side in ("recommended", "current")]
+    same(f"{unit} in certificate.json (micro-units)", claim.cost_micros, cost)
+    same(f"{unit} today in certificate.json (micro-units)", claim.baseline_micros, baseline)
+    same(f"{unit} as the sum over its SIMs (micro-units)", sums[0], cost)
+    same(f"{unit} today as the sum over its SIMs (micro-units)", sums[1], baseline)
     _check_sims(problem, assignment, rows)
     _check_explanation(problem, assignment, claim, rows)
     bound = None if claim.certificate is None else claim.certificate.bound_micros
     return VerifiedUnit(
-        unit_id=problem.unit_id, devices=problem.n_sims, cost_micros=cost, bound_micros=bound
+        unit_id=problem.unit_id,
+        devices=problem.n_sims,
+        cost_micros=cost,
+        bound_micros=bound,
+        is_skipped=all(group.is_fixed for group in problem.groups),
     )
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from core.billing.taxes import Taxes, tax_sims
 from core.errors import CheckFailedError
 from core.reports.certificate_reader import CertificateFile
-from core.units import micros_to_text
+from core.units import exact_money_text
 
 
 def check_min_saving(claimed: CertificateFile, rows: pl.DataFrame) -> None:
@@ -27,8 +27,8 @@ def check_min_saving(claimed: CertificateFile, rows: pl.DataFrame) -> None:
     changes, savings = int(changed.sum()), int(rows["savings_micros"].sum())
     if changes and savings < claimed.min_saving_micros:
         raise CheckFailedError(
-            f"the run changes {changes} SIMs and saves {micros_to_text(savings)}: its least saving "
-            f"is {micros_to_text(claimed.min_saving_micros)}"
+            f"the run changes {changes} SIMs and saves {exact_money_text(savings)}: its least saving "
+            f"is {exact_money_text(claimed.min_saving_micros)}"
         )
 
 

@@ -54,6 +54,7 @@ def check_summary(
     totals = _totals(claimed, rows) | _taxes(claimed, rows, taxes)
     for name, value in totals.items():
         same(f"{name} in summary.json", summary.get(name), value)
+    _check_constraints(summary, claimed, rows)
     sums = _sums_of_groups(rows)
     units = _entries(summary, "units", [unit.unit_id for unit in claimed.units])
     for entry, unit in zip(units, claimed.units, strict=True):
@@ -108,6 +109,27 @@ def _totals(claimed: CertificateFile, rows: pl.DataFrame) -> dict[str, Any]:
     return totals
 
 
+def _check_constraints(
+    summary: Mapping[str, Any], claimed: CertificateFile, rows: pl.DataFrame
+) -> None:
+    """Compare what was asked for (O8), where the file says it, but for the limits of plans."""
+    asked = summary.get("constraints")
+    if isinstance(asked, dict):
+        expected: dict[str, Any] = {
+            "locked": int(rows["locked"].sum()),
+            "min_saving": _text(claimed.min_saving_micros or None),
+        }
+        for unit in claimed.units:
+            expected["max_changes"] = unit.max_changes
+            expected["min_saving_per_change"] = _text(unit.min_saving_per_change_micros or None)
+        for name, value in expected.items():
+            same(f"{name} of the constraints in summary.json", asked.get(name), value)
+    if summary.get("dropped_savings") is not None and summary.get("plan_changes"):
+        raise CheckFailedError(
+            "summary.json has dropped_savings, of changes that were not made, and SIMs that change"
+        )
+
+
 def _taxes(
     claimed: CertificateFile, rows: pl.DataFrame, taxes: tuple[Taxes, Taxes] | None
 ) -> dict[str, Any]:
@@ -154,7 +176,7 @@ def _entries(summary: Mapping[str, Any], name: str, ids: Sequence[str]) -> list[
     entries = found if isinstance(found, list) else []
     key = f"{name.removesuffix('s')}_id"
     named = [entry.get(key) if isinstance(entry, dict) else entry for entry in entries]
-    same(f"the {name} in summary.json", named, list(ids))
+    same(f"the list of {name} in summary.json", named, list(ids))
     return entries
 
 

@@ -111,8 +111,14 @@ def test_the_files_of_a_run_hold(verify, out):
     run = verify(out)
     assert (run.code, run.err) == (0, "")
     lines = [line.split("\t") for line in run.out.splitlines()]
-    assert [line[0] for line in lines] == ["unit", "U0001", "U0002", "total"]
-    assert {line[-1] for line in lines[1:]} == {"holds"}
+    assert [line[0] for line in lines] == [
+        "unit",
+        "U0001",
+        "U0002",
+        "total",
+        "SIMs without a price, in no unit: 1 of 8",
+    ]
+    assert {line[-1] for line in lines[1:-1]} == {"holds"}
     shown = json.loads(verify(out, "--json").out)
     summary = json.loads((out / "summary.json").read_text())
     assert [unit["lower_bound"] for unit in shown] == [
@@ -126,7 +132,7 @@ def test_the_summary_may_be_missing_and_a_unit_may_have_no_bound(verify, out):
     change_document(out, lambda document: document["units"][1].update(certificate=None))
     run = verify(out)
     assert run.code == 0
-    assert run.out.splitlines()[2].split("\t")[3] == "none"
+    assert run.out.splitlines()[2].split("\t")[3] == "unknown"
 
 
 def test_the_same_run_writes_the_same_bytes(out, results, tmp_path):
@@ -178,7 +184,7 @@ def test_a_run_with_locks_limits_and_taxes_holds_and_an_opened_lock_is_found(ver
     """The limits join all groups to one unit, though not their pools (B4)."""
     run = verify(limited_out)
     assert (run.code, run.err) == (0, "")
-    assert [line.split("\t")[0] for line in run.out.splitlines()] == ["unit", "U0001", "total"]
+    assert [line.split("\t")[0] for line in run.out.splitlines()[:-1]] == ["unit", "U0001", "total"]
     change_rows(limited_out, with_value("locked", "S03", value=False))
     assert "has the hash" in verify(limited_out).err
 
@@ -194,6 +200,7 @@ def test_a_run_that_dropped_too_small_a_saving_holds(verify, tmp_path):
 def test_changes_that_save_less_than_the_run_has_to_are_found(verify, limited_out):
     savings = int(pl.read_parquet(limited_out / "assignments.parquet")["savings_micros"].sum())
     assert savings > 0
+    (limited_out / "summary.json").unlink()
     change_document(limited_out, lambda document: document.update(min_saving_micros=savings))
     assert verify(limited_out).code == 0
     change_document(limited_out, lambda document: document.update(min_saving_micros=savings + 1))
@@ -240,7 +247,7 @@ def test_another_tax_in_the_summary_is_found(verify, limited_out, name, change):
     change_summary(limited_out, change)
     run = verify(limited_out)
     assert run.code == 1
-    assert f"{name} in summary.json differ" in run.err
+    assert f"{name} in summary.json does not hold" in run.err
 
 
 def test_only_input_is_hashed(out):
@@ -339,7 +346,7 @@ def test_a_changed_row_is_found_by_its_hash(verify, out):
     change_rows(out, with_value("is_usage_reported", "S02", value=False), rehash=False)
     run = verify(out)
     assert run.code == 1
-    assert "the hash of the input in assignments.parquet differ" in run.err
+    assert "the hash of the input in assignments.parquet does not hold" in run.err
 
 
 def test_a_sim_that_is_called_unpriced_though_its_plan_has_a_price_is_found(verify, out):
@@ -394,16 +401,16 @@ DOCUMENT_TAMPERING = {
     ),
     "a scale": (lambda d: certificate(d, scale_bits=41), "prove a bound of"),
     "a hash": (lambda d: certificate(d, input_hash="0"), "the certificate says 0"),
-    "a unit's cost": (lambda d: unit(d, cost_micros="1"), "differ"),
-    "a unit's cost today": (lambda d: unit(d, baseline_micros="1"), "differ"),
+    "a unit's cost": (lambda d: unit(d, cost_micros="1"), "does not hold: found 1, expected"),
+    "a unit's cost today": (lambda d: unit(d, baseline_micros="1"), "does not hold: found 1, expected"),
     "a limit": (lambda d: unit(d, constraints={"plans": {}, "max_changes": 0,
                 "min_saving_per_change_micros": 0}), "has the hash"),
     "a fee": (lambda d: plan(d, monthly_rate_micros=5_000_000), "has the hash"),
     "a plan list": (lambda d: d["groups"][1].update(rate_plans=["P-POOL"]), "has the hash"),
-    "pools": (lambda d: d.update(pools=[]), "the pools differ"),
+    "pools": (lambda d: d.update(pools=[]), "the list of pools does not hold"),
     "a policy": (lambda d: d["policy"].update(charge_type="rate"), "has the hash"),
-    "a missing unit": (lambda d: d["units"].pop(), "the solve units"),
-    "a number of SIMs": (lambda d: d.update(devices=9), "8 and 9"),
+    "a missing unit": (lambda d: d["units"].pop(), "the list of solve units"),
+    "a number of SIMs": (lambda d: d.update(devices=9), "found 8, expected 9"),
 }  # fmt: skip
 
 
@@ -438,7 +445,7 @@ def test_another_total_in_the_summary_is_found(verify, out, name, value):
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     run = verify(out)
     assert run.code == 1
-    assert f"{name} in summary.json differ" in run.err
+    assert f"{name} in summary.json does not hold" in run.err
 
 
 @pytest.mark.parametrize(
@@ -460,7 +467,7 @@ def test_another_figure_of_a_unit_in_the_summary_is_found(verify, out, change):
     path.write_text(json.dumps(summary))
     run = verify(out)
     assert run.code == 1
-    assert "unit U0001 in summary.json differ" in run.err
+    assert "unit U0001 in summary.json does not hold" in run.err
 
 
 @pytest.mark.parametrize(
@@ -515,7 +522,7 @@ def test_another_figure_of_a_group_in_the_summary_is_found(verify, out, change):
 @pytest.mark.parametrize("groups", [None, [], [7]], ids=["none", "too few", "no objects"])
 def test_groups_of_another_form_in_the_summary_are_found(verify, out, groups):
     change_summary(out, lambda summary: summary.update(groups=groups))
-    assert "the groups in summary.json differ" in verify(out).err
+    assert "the list of groups in summary.json does not hold" in verify(out).err
 
 
 @pytest.mark.parametrize("units", [None, [], ["U0001", 7]], ids=["none", "too few", "no objects"])
@@ -595,3 +602,56 @@ def test_a_file_of_another_form_is_refused_in_words(verify, out, change):
     run = verify(out)
     assert run.code == 2
     assert "is not as this version writes it" in run.err
+
+
+def test_an_ineligible_plan_is_told_with_the_sims_iccid(verify, out):
+    change_rows(out, with_value("recommended_rate_plan", "S03", value="P-POOL"))
+    run = verify(out)
+    assert run.code == 1
+    assert "may not have rate plan 'P-POOL' (ICCID S03)" in run.err
+
+
+def test_a_folder_without_results_says_what_to_run(verify, tmp_path):
+    run = verify(tmp_path)
+    assert run.code == 2
+    assert f"run carrier-opt optimize --out {tmp_path} ... first" in run.err
+
+
+def test_another_reason_of_an_unpriced_sim_is_named(verify, out):
+    change_rows(out, with_value("reason", "S08", value="kept"))
+    assert "reason of the unpriced SIM S08 is kept" in verify(out).err
+
+
+def test_skipped_units_have_no_gap_and_no_total_bound(verify, results, tmp_path):
+    files = results.parent
+    code = command(
+        "optimize", "--devices", files / "devices.csv", "--rate-plans", files / "plans.csv",
+        "--communication-plans", files / "comm.csv", "--max-rate-plans", "1", "--out",
+        tmp_path / "skipped",
+    )  # fmt: skip
+    assert code == 0
+    lines = [line.split("\t") for line in verify(tmp_path / "skipped").out.splitlines()]
+    assert {line[4] for line in lines[1:-2]} == {"skipped"}
+    assert lines[-2][3:] == ["unknown", "unknown", "holds"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("locked", 2), ("max_changes", None), ("min_saving", None), ("min_saving_per_change", "1")],
+)
+def test_another_constraint_in_the_summary_is_found(verify, limited_out, name, value):
+    change_summary(limited_out, lambda summary: summary["constraints"].update({name: value}))
+    assert f"{name} of the constraints in summary.json does not hold" in verify(limited_out).err
+
+
+def test_savings_cannot_be_dropped_where_sims_change(verify, out):
+    change_summary(out, lambda summary: summary.update(dropped_savings="1.000000"))
+    assert "has dropped_savings" in verify(out).err
+
+
+def test_a_summary_without_the_newer_keys_holds(verify, out):
+    def drop(summary):
+        del summary["constraints"], summary["dropped_savings"]
+
+    change_summary(out, drop)
+    assert verify(out).code == 0
