@@ -21,6 +21,7 @@ from core.domain import (
     RatePlan,
 )
 from core.errors import DataError, InvalidRatePlansError
+from core.units import exact_money_text
 
 Int64Array = npt.NDArray[np.int64]
 Int32Array = npt.NDArray[np.int32]
@@ -184,11 +185,27 @@ def pooling_problem(plan: RatePlan) -> str | None:
     one, the price of a pool is not convex in its overage, and no bound or walk would be right.
     """
     if plan.overage_cap_micros is not None:
-        return "it is pooled and has an overage cap, which only an individual plan can have"
+        return (
+            f"it is pooled and has an overage cap ({exact_money_text(plan.overage_cap_micros)}), which only an "
+            "individual plan can have"
+        )
     prices = [price for _, price in _plan_tiers(plan)]
-    if any(later < earlier for earlier, later in pairwise(prices)):
-        return "it is pooled and has overage tiers whose price falls, which only an individual plan can have"
+    for earlier, later in pairwise(prices):
+        if later < earlier:
+            return (
+                f"it is pooled and has overage tiers whose price falls (from {exact_money_text(earlier)} to "
+                f"{exact_money_text(later)} per block), which only an individual plan can have"
+            )
     return None
+
+
+def pooling_refusal(plan: RatePlan) -> str | None:
+    """Say that a billable plan that is pooled cannot be, and the remedy; None where it can (B8)."""
+    problem = pooling_problem(plan) if plan.is_pooled else None
+    return problem and (
+        f"the rate plan {plan.code!r} cannot be priced: {problem}; correct its overage columns, or make "
+        "it individual (is_pooled = no) if the carrier bills each SIM alone"
+    )
 
 
 def day_classes(activated: pl.Series, policy: BillingPolicy) -> Int32Array:
@@ -242,13 +259,9 @@ def _tier_problem(tiers: Sequence[OverageTier]) -> str | None:
 
 def _check_pooled(plans: Sequence[RatePlan]) -> None:
     for plan in plans:
-        problem = pooling_problem(plan) if plan.is_pooled else None
-        if problem:
-            msg = (
-                f"the rate plan {plan.code!r} cannot be priced: {problem}; correct its overage "
-                "columns, or make it individual (is_pooled = no) if the carrier bills each SIM alone"
-            )
-            raise DataError(msg)
+        refusal = pooling_refusal(plan)
+        if refusal:
+            raise DataError(refusal)
 
 
 def _tiers(plans: Sequence[RatePlan]) -> tuple[Int64Array, Int64Array]:

@@ -84,7 +84,9 @@ def locked_warnings(file: str, constraints: Constraints, fleet: pl.DataFrame) ->
 def _entries(place: _Place, allowed: Collection[str] | None) -> dict[str, _Place]:
     """Values by key, without those that are null."""
     if not isinstance(place.node, Mapping):
-        example = 'min_saving: "1.50"' if not place.key else "its keys below it, indented"
+        example = "its keys below it, indented"
+        if not place.key:
+            example = f'them as min_saving: "1.50"; allowed are {", ".join(KEYS)}'
         raise place.refuse(f"holds no keys: write {example}")
     found = {}
     for name, node in place.node.entries.items():

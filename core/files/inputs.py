@@ -7,7 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
+from core.billing.tariff import pooling_refusal
 from core.domain import BillingCycle, CommunicationPlan, Constraints, RatePlan, TaxRate
+from core.errors import InputError
 from core.files.communication_plans import CommunicationPlanFile, read_communication_plans
 from core.files.constraints import locked_warnings, read_constraints
 from core.files.devices import Catalogue, read_devices
@@ -85,6 +87,7 @@ def read_inputs(
         If a column is filled whose meaning is not part of this version.
     """
     plan_file = read_rate_plans(rate_plans, mb_bytes=mb_bytes)
+    _require_poolable(rate_plans, plan_file)
     codes = frozenset(plan.code for plan in plan_file.plans)
     asked = read_constraints(constraints, rate_plan_codes=codes) if constraints else Constraints()
     list_file = None
@@ -127,6 +130,14 @@ def read_inputs(
         taxes=known_taxes,
         constraints=asked,
     )
+
+
+def _require_poolable(path: Path, plan_file: RatePlanFile) -> None:
+    """Refuse a pooled plan that cannot be one: in file use all plans that say so are pooled (B4, B8)."""
+    for plan in plan_file.plans:
+        refusal = pooling_refusal(plan)
+        if refusal:
+            raise InputError(f"{path}, row {plan_file.row_of[plan.code]}: {refusal}")
 
 
 def _plan_problems(plan_file: RatePlanFile, list_file: CommunicationPlanFile | None) -> list[str]:

@@ -43,12 +43,15 @@ class RatePlanFile:
         Columns of ``REJECT_SCHEMA``.
     notes
         What the user should know about how the file was read.
+    row_of
+        Row of the file by code of a usable plan.
     """
 
     plans: tuple[RatePlan, ...]
     refused_codes: frozenset[str]
     rejects: pl.DataFrame
     notes: tuple[str, ...]
+    row_of: Mapping[str, int]
 
 
 class _CellError(Exception):
@@ -80,6 +83,7 @@ def read_rate_plans(path: Path, *, mb_bytes: int) -> RatePlanFile:
     table = read_table(path, required=REQUIRED, optional=OPTIONAL)
     columns = {name: table.text(name).to_list() for name in (*REQUIRED, *OPTIONAL)}
     plans: dict[str, RatePlan] = {}
+    row_of: dict[str, int] = {}
     problems: list[_CellError | None] = []
     for place in range(len(table.rows)):
         cells = {name: texts[place] for name, texts in columns.items()}
@@ -92,6 +96,7 @@ def read_rate_plans(path: Path, *, mb_bytes: int) -> RatePlanFile:
             if plan.code in plans:
                 problem = _CellError("code", RejectReason.DUPLICATE_RATE_PLAN)
             plans.setdefault(plan.code, plan)
+            row_of.setdefault(plan.code, int(table.rows[place]))
         problems.append(problem)
     rejects = pl.concat(
         [
@@ -109,6 +114,7 @@ def read_rate_plans(path: Path, *, mb_bytes: int) -> RatePlanFile:
         refused_codes=frozenset(code for code in columns["code"] if code and code not in plans),
         rejects=rejects,
         notes=table.notes,
+        row_of=row_of,
     )
 
 

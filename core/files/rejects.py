@@ -71,7 +71,8 @@ REASON_SENTENCES: dict[RejectReason, str] = {
     ),
     RejectReason.NEGATIVE: ("The number is below zero."),
     RejectReason.OUT_OF_RANGE: (
-        "The number is larger than any real one, or a carrier's is below zero; check its unit."
+        "The number is larger than any real one, or a carrier's is below zero; check its unit. A "
+        "percentage is 0 to 100."
     ),
     RejectReason.TOO_MANY_DECIMALS: ("A percentage has at most six decimals."),
     RejectReason.NOT_A_BOOLEAN: ("The cell is none of true, false, yes, no, 1 and 0."),

@@ -84,10 +84,20 @@ def read_yaml(path: Path) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{where}: not valid YAML: {error.problem}") from error
+        remedy = ": indent with spaces, not tabs" if _is_tab(text, mark) else ""
+        raise InputError(f"{path}{where}: not valid YAML: {error.problem}{remedy}") from error
     except yaml.YAMLError as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML: {why}") from error
+
+
+def _is_tab(text: str, mark: yaml.Mark | None) -> bool:
+    """Whether the reader stopped in the indentation of a line that has a tab there."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return False
+    line = lines[mark.line]
+    return "\t" in line[: len(line) - len(line.lstrip())]
 
 
 def _text(path: Path) -> str:

@@ -328,7 +328,7 @@ class TestMessages:
         assert "rejected rows: 2 (duplicate_iccid 1, not_a_number 1): see rejects.csv" in run.err
         assert "rate plan 'P-GONE' is not in the rate plans" in run.err
         assert "plan changes:" in run.out
-        assert "\nno assignment can cost less" in run.out
+        assert "\nno allowed assignment costs less" in run.out
         assert "\nthe legacy method, reconstructed, would cost " in run.out
         assert "report.xlsx" in run.out
         assert "rejected" not in run.out
@@ -435,12 +435,12 @@ BAD_INPUTS = {
     ),
     "a pooled plan with a cap": (
         {"plans.csv": f"{PLAN_HEADER},overage_cap\nP-SMALL,1,1,1,1,no,5\nP-POOL,1,1,2,1,yes,5\n"},
-        {"communication_plans": None}, ["'P-POOL' cannot be priced", "overage cap", "is_pooled = no"],
+        {"communication_plans": None}, ["plans.csv, row 3: ", "'P-POOL' cannot be priced", "overage cap (5.00)", "is_pooled = no"],
     ),
     "a pooled plan whose tiers fall": (
         {"plans.csv": f"{PLAN_HEADER},overage_tiers\nP-SMALL,1,1,1,1,no,\n"
          "P-POOL,1,1,2,1,yes,0=3;9=2\n"},
-        {"communication_plans": None}, ["'P-POOL' cannot be priced", "price falls"],
+        {"communication_plans": None}, ["plans.csv, row 3: ", "'P-POOL' cannot be priced", "price falls (from 3.00 to 2.00 per block)"],
     ),
     "a plan that is refused, and all SIMs on it": (
         {"plans.csv": f'{PLAN_HEADER}\nA,"1,50",1,1,1,no\nB,1,1,1,1,no\n',

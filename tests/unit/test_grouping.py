@@ -107,8 +107,10 @@ def test_inactive_foreign_and_unbillable_plans_are_named_with_the_reason():
 def test_a_pooled_plan_that_only_an_individual_one_can_be_is_invalid_where_pools_are_on():
     plans = [pooled("CAP", overage_cap_micros=5), pooled("FALL", overage_tiers=FALLING), solo("S")]
     assert invalid_rate_plans(plans) == {
-        "CAP": "it is pooled and has an overage cap, which only an individual plan can have",
-        "FALL": "it is pooled and has overage tiers whose price falls, which only an individual "
+        "CAP": "it is pooled and has an overage cap (0.000005), which only an individual plan can "
+        "have",
+        "FALL": "it is pooled and has overage tiers whose price falls (from 0.000007 to 0.000006 per "
+        "block), which only an individual "
         "plan can have",
     }
     assert invalid_rate_plans(plans, pooling_enabled=False) == {}
