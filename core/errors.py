@@ -17,12 +17,11 @@
     │   └── CarrierProtocolError         an answer that contradicts the API's own rules
     ├── StorageError             the database
     │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
-    ├── SessionError             a session cannot be opened, moved or continued
-    │   ├── SessionBusyError     another session of the tenant is running
-    │   ├── IllegalTransitionError
-    │   ├── FencedOffError       another owner has taken this session over
-    │   └── SessionCancelledError
-    └── NotificationError        AMOP 2.0 or the mail service
+    └── SessionError             a session cannot be opened, moved or continued
+        ├── SessionBusyError     another session of the tenant is running
+        ├── IllegalTransitionError
+        ├── FencedOffError       another owner has taken this session over
+        └── SessionCancelledError
 
 A message says what is wrong, which thing, both sides where two disagree, and the remedy. It never
 holds a secret.
@@ -136,7 +135,3 @@ class FencedOffError(SessionError):
 
 class SessionCancelledError(SessionError):
     """The session was cancelled while this run worked on it."""
-
-
-class NotificationError(CarrierOptError):
-    """A message could not be delivered."""

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A feasible assignment, priced at true pool scope.
+    """An assignment, priced at true pool scope.
+
+    The present one (:func:`current_assignment`) need not keep the constraints;
+    :func:`cheapest_feasible` looks.
 
     Attributes
     ----------

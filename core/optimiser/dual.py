@@ -54,15 +54,11 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dual:
-    """The best multipliers found, and the mixture behind it.
-
-    ``evaluations`` counts how often the dual was evaluated.
-    """
+    """The best multipliers found, and the mixture behind it."""
 
     multipliers: Multipliers
     value: float
     mixture: Mixture
-    evaluations: int
 
 
 def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
@@ -85,12 +81,11 @@ def maximise_dual(problem: Problem, rows: Rows, buckets: Buckets) -> Dual:
         multipliers=oracle.multipliers(search.best_point),
         value=search.best_value,
         mixture=search.mixture(),
-        evaluations=len(search.points),
     )
 
 
 def _first_points(rows: Rows, variables: Variables) -> list[FloatArray]:
-    """No price, every pool's full price, and common prices in between, on a logarithmic grid."""
+    """No price, and common prices on a logarithmic grid, the last one every pool's full price."""
     is_pool = variables.pool >= 0
     full = np.where(is_pool, variables.upper, 0.0)
     points = [np.zeros_like(full)]

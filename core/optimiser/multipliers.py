@@ -104,7 +104,10 @@ def _pool_columns(
 
 
 def _typical_cost(problem: Problem, rows: Rows) -> float:
-    """Largest fee, or overage price of an average SIM: the measure of multipliers per SIM."""
+    """Measure of multipliers per SIM: the largest fee plus the price of the mean usage as overage.
+
+    Usage is priced at the median, over the plans, of the overage price of a byte.
+    """
     fees = rows.lines.fee_micros.max(initial=1)
     prices = problem.tariff.overage_rate_micros / problem.tariff.overage_block_bytes
     usage = float(rows.usage_bytes.mean()) if rows.n_rows else 0.0

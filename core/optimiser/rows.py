@@ -5,8 +5,10 @@ of active days and, where it matters, one present plan. Within a class rows are 
 by ICCID. On a pooled plan a row costs ``fee + multiplier * (usage - included)``, a *line* in its
 usage; all individual plans together are one number per row, the cheapest of them.
 
-A class is *general* where that does not hold: SMS or voice cost a SIM other amounts on other plans,
-or a multiplier stands on an individual plan (O8). It keeps the cost of each row on each plan.
+A class is *general* where that does not hold. It keeps the cost of each row on each plan. General
+are classes of SIMs whose SMS or voice cost other amounts on other plans; every class with an
+individual plan once any plan of the unit has a limit or ``max_changes`` is set; and all classes
+under a least saving per change (O8).
 """
 
 from __future__ import annotations

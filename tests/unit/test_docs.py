@@ -14,6 +14,8 @@ import pytest
 from pydantic import AliasChoices, SecretStr
 
 from core import errors
+from core.files import communication_plans, devices, rate_plans
+from core.files.rejects import REJECT_SCHEMA, RejectReason
 from core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +164,36 @@ def test_a_setting_is_documented_with_its_default_and_source(field: str) -> None
     assert meaning
     if SecretStr.__name__ in str(info.annotation):
         assert source == "secret"
+
+
+def section(path: str, heading: str) -> str:
+    """Return what stands below a heading of the second level."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "required", "optional"),
+    [
+        ("Devices", devices.REQUIRED, devices.OPTIONAL),
+        ("Rate plans", rate_plans.REQUIRED, rate_plans.OPTIONAL),
+        ("Communication plans", communication_plans.REQUIRED, ()),
+    ],
+)
+def test_the_columns_of_a_file_are_documented_as_its_reader_knows_them(
+    heading: str, required: tuple[str, ...], optional: tuple[str, ...]
+) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("docs/files.md", heading), re.MULTILINE)
+    expected = [*((name, "yes") for name in required), *((name, "no") for name in optional)]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_every_reason_and_column_of_the_rejects_is_documented() -> None:
+    named = set(re.findall(r"`(\w+)`", section("docs/files.md", "What is rejected")))
+    reasons = {reason.value for reason in RejectReason}
+    assert reasons | set(REJECT_SCHEMA) <= named
+    rows = re.findall(r"^\| `(\w+)` \|", section("docs/files.md", "What is rejected"), re.MULTILINE)
+    assert set(rows) <= reasons
 
 
 def drawn_errors() -> dict[str, str | None]:
