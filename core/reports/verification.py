@@ -209,6 +209,7 @@ def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> Verifie
     assignment = plans.replace_strict(number, return_dtype=pl.Int32).to_numpy()
     try:
         if claim.certificate is None:
+            _require_no_least_saving(problem, assignment)
             cost = _cost_micros(problem, assignment, keeps_limits=True)
         else:
             cost = check_certificate(problem, assignment, claim.certificate).cost_micros
@@ -233,6 +234,14 @@ def _verified(problem: Problem, claim: UnitClaim, rows: pl.DataFrame) -> Verifie
         bound_micros=bound,
         is_skipped=all(group.is_fixed for group in problem.groups),
     )
+
+
+def _require_no_least_saving(problem: Problem, assignment: Int32Array) -> None:
+    """Refuse changes under a least saving per change without multipliers to show what they save."""
+    if problem.min_saving_per_change_micros and (assignment != problem.current).any():
+        raise _failed(
+            problem, "SIMs change under a least saving per change, and it has no certificate"
+        )
 
 
 def _cost_micros(problem: Problem, assignment: Int32Array, *, keeps_limits: bool) -> int:
@@ -267,8 +276,6 @@ def _check_explanation(
     fixed = [group.group_id for group in problem.groups if group.is_fixed]
     reasons = rows.select(reason(fixed).alias("reason")).to_series()
     _same_of_sims(problem, rows, reasons, "by its plans and costs")
-    if claim.certificate is None:
-        return
     explanation = explain(problem, assignment, claim.certificate)
     for column in next_best(problem.tariff.codes, [explanation]):
         _same_of_sims(problem, rows, column, "by the multipliers")

@@ -130,9 +130,22 @@ def test_the_files_of_a_run_hold(verify, out):
 def test_the_summary_may_be_missing_and_a_unit_may_have_no_bound(verify, out):
     (out / "summary.json").unlink()
     change_document(out, lambda document: document["units"][1].update(certificate=None))
+    assert "next_best_rate_plan of SIM S04 is P-SMALL, by the multipliers None" in verify(out).err
+    columns = ("next_best_rate_plan", "next_best_reduced_cost_micros")
+    without = [pl.when(pl.col("unit_id") != "U0002").then(pl.col(name)) for name in columns]
+    change_rows(out, lambda rows: rows.with_columns(without))
     run = verify(out)
     assert run.code == 0
     assert run.out.splitlines()[2].split("\t")[3] == "unknown"
+
+
+def test_without_a_certificate_no_sim_changes_under_a_least_saving_per_change(verify, out):
+    change_document(out, lambda document: document["units"][1].update(certificate=None))
+    change_document(
+        out,
+        lambda document: document["units"][1]["constraints"].update(min_saving_per_change_micros=1),
+    )
+    assert "under a least saving per change, and it has no certificate" in verify(out).err
 
 
 def test_the_same_run_writes_the_same_bytes(out, results, tmp_path):
