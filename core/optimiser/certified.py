@@ -94,10 +94,8 @@ def _without_limits(problem: Problem, params: SolveParams) -> Certified | None:
         assignment[part.rows] = one.assignment
     if violations(problem, assignment):
         return None
-    bits, pools = (
-        found[0].certificate.scale_bits,
-        pool_multipliers(one.certificate for one in found),
-    )
+    bits = found[0].certificate.scale_bits
+    pools = pool_multipliers(one.certificate for one in found)
     no_price = (0,) * len(problem.tariff.codes)
     cost = total_cost(problem, assignment)
     return Certified(

@@ -1,8 +1,9 @@
 """The integer program of the polish, in HiGHS: its columns, rows, start and answer (O6).
 
 Columns are the numbers of equal rows on each of their options, and the started blocks of each pool in
-each price tier; where a pool may need millions of blocks, they are not held to whole numbers. Money is in whole units of currency there, since HiGHS works with absolute tolerances.
-What it returns is priced again in whole micro-units.
+each price tier; where a pool may need millions of blocks, they are not held to whole numbers. Money is in
+whole units of currency there, since HiGHS works with absolute tolerances. What it returns is priced again
+in whole micro-units.
 """
 
 from __future__ import annotations
