@@ -75,6 +75,29 @@ class ChangeOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReceipt:
+    """The carrier's answer to a plan change.
+
+    Attributes
+    ----------
+    token
+        Names a pending change to :meth:`CarrierClient.poll_change`; None where the carrier gives
+        none, and then only reading the SIM back tells.
+    """
+
+    outcome: ChangeOutcome
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierCycle:
+    """A billing cycle as the carrier reports it: first and last moment, aware and in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierCapabilities:
     """What an integration's API allows.
 
@@ -112,6 +135,34 @@ class CarrierCapabilities:
             raise ValueError(msg)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanBookmark:
+    """How far a scan of the device list has come: enough to go on in another process (C2).
+
+    Attributes
+    ----------
+    asked_at
+        When the scan was begun, on this machine's clock; it fixes the windows.
+    started_at
+        When its first page was asked for, on the carrier's clock; None: no page yet. What was
+        modified since then is listed again at the end, and by the next incremental run.
+    window
+        Number of the window of modification times that is being read, from 0; their count: the
+        windows are done.
+    page
+        The page that was handed out last; the scan goes on with it, read once more. None: the
+        window's end is still to be found. With a cursor: the running number of the page.
+    cursor
+        Where a list that pages by cursor goes on; None elsewhere.
+    """
+
+    asked_at: datetime
+    started_at: datetime | None = None
+    window: int = 0
+    page: int | None = None
+    cursor: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DevicePage:
     """Rows of one answer to a list call.
@@ -126,12 +177,15 @@ class DevicePage:
         The same rows as the carrier sent them, for the record of what was rejected.
     modified_since
         No row of the page was modified before this time; None: the carrier does not say.
+    bookmark
+        Where the scan goes on once this page is kept.
     """
 
     number: int
     rows: pl.DataFrame
     raw: Sequence[object]
     modified_since: datetime | None
+    bookmark: ScanBookmark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,11 +221,14 @@ class ListScan:
         Times that no page may reach across, so that ``modified_since`` tells on which side it is.
     max_pages
         Pages per list after which the carrier is taken to never end (C2).
+    resume
+        Go on from here; the other fields must be those of the scan that the bookmark is of.
     """
 
     since: datetime | None = None
     boundaries: tuple[datetime, ...] = ()
     max_pages: int = MIN_PAGE_LIMIT
+    resume: ScanBookmark | None = None
 
 
 class CarrierClient(Protocol):
@@ -199,7 +256,12 @@ class CarrierClient(Protocol):
         ...
 
     def usage_pages(
-        self, rate_plan: str, cycle_start: date, *, max_pages: int = MIN_PAGE_LIMIT
+        self,
+        rate_plan: str,
+        cycle_start: date,
+        *,
+        max_pages: int = MIN_PAGE_LIMIT,
+        first_page: int = 1,
     ) -> Iterator[UsagePage]:
         """Read the usage that SIMs had on a rate plan in a cycle; ``max_pages`` as in a scan.
 
@@ -215,10 +277,28 @@ class CarrierClient(Protocol):
         """List the account's rate plans, ``RATE_PLAN_SCHEMA``; ``max_pages`` as in a scan."""
         ...
 
+    def billing_cycle(self, iccid: str) -> CarrierCycle | None:
+        """Read the current billing cycle as the carrier keeps it; None where it does not tell."""
+        ...
+
+    def check(self) -> None:
+        """Make one harmless call, to see that address and credentials are right."""
+        ...
+
     def change_rate_plan(
         self, iccid: str, rate_plan: str, *, effective: date | None = None
-    ) -> ChangeOutcome:
+    ) -> ChangeReceipt:
         """Ask for one plan change; sent once, never repeated on doubt (C3)."""
+        ...
+
+    def poll_change(self, token: str) -> ChangeOutcome:
+        """Ask what became of a pending change.
+
+        Raises
+        ------
+        RejectedByCarrierError
+            If the carrier has refused it by now.
+        """
         ...
 
     def close(self) -> None:

@@ -23,7 +23,9 @@ from core.carriers.base import (
     RATE_PLAN_SCHEMA,
     USAGE_PAGE_SCHEMA,
     CarrierCapabilities,
+    CarrierCycle,
     ChangeOutcome,
+    ChangeReceipt,
     DeviceDetails,
     DevicePage,
     ListScan,
@@ -235,13 +237,60 @@ class ControlCenterClient:
 
     def change_rate_plan(
         self, iccid: str, rate_plan: str, *, effective: date | None = None
-    ) -> ChangeOutcome:
+    ) -> ChangeReceipt:
         """Ask for one plan change; sent once, never repeated on doubt (C3)."""
         body: dict[str, object] = {"ratePlan": rate_plan}
         if effective is not None:
             body["effectiveDate"] = f"{effective.isoformat()}Z"
         reply = self._http.put(f"{API_ROOT}/devices/{quote(iccid, safe='')}", body)
-        return ChangeOutcome.PENDING if reply.status == 202 else ChangeOutcome.ACCEPTED
+        is_pending = reply.status == 202
+        return ChangeReceipt(
+            outcome=ChangeOutcome.PENDING if is_pending else ChangeOutcome.ACCEPTED
+        )
+
+    def poll_change(self, token: str) -> ChangeOutcome:
+        """Control Center names no pending change: reading the SIM back tells what became of it."""
+        msg = f"Control Center gives plan changes no number such as {token!r}: read the SIM back"
+        raise CarrierProtocolError(msg)
+
+    def check(self) -> None:
+        """Make one harmless call, to see that address and credentials are right.
+
+        Raises
+        ------
+        CarrierError
+            By what is wrong.
+        """
+        self._http.get(f"{API_ROOT}/echo/carrier-opt")
+
+    def billing_cycle(self, iccid: str) -> CarrierCycle | None:
+        """Read the account's current billing cycle from one SIM's usage by zone.
+
+        Boundaries are midnights of the operator's zone, told in UTC; smallest product levels lack
+        the resource.
+
+        Returns
+        -------
+        CarrierCycle or None
+            None where the account may not read it.
+
+        Raises
+        ------
+        CarrierProtocolError
+            If a date is none.
+        """
+        path = f"{API_ROOT}/devices/{quote(iccid, safe='')}/usageInZone"
+        try:
+            content = self._http.get(path).content
+        except RejectedByCarrierError:
+            return None
+        try:
+            start = parse_carrier_time(content.get("cycleStartDate"))
+            end = parse_carrier_time(content.get("cycleEndDate"))
+        except ValueError as error:
+            msg = f"GET {path}: cycleStartDate or cycleEndDate: {error}"
+            raise CarrierProtocolError(msg) from None
+        return CarrierCycle(start=start, end=end) if start and end else None
 
     def _listed(self, since: datetime, till: datetime | None, number: int) -> ListedPage | None:
         params = {"modifiedSince": _wire_time(since)}

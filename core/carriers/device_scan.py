@@ -14,19 +14,21 @@ and so on until such a list fits on one page, which the carrier answers in one p
 began: a modification would have changed the last page. Where the list ends is found by doubling the
 page number and halving the gap, since no total is told.
 
-A scan that was interrupted after page p may go on with page p - 1, for the same reason.
+A scan that was interrupted may go on in the same way, for the same reason: every page that it hands
+out carries a bookmark, from which another process goes on, beginning with that page once more. What
+was modified meanwhile, too, is found by listing what was modified since the scan's first beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import polars as pl
 
-from core.carriers.base import DevicePage, ListScan
+from core.carriers.base import DevicePage, ListScan, ScanBookmark
 from core.errors import CarrierProtocolError, RetryableCarrierError
 
 ACCOUNT_START = datetime(2004, 1, 1, tzinfo=UTC)
@@ -89,15 +91,25 @@ def scan_pages(
         If the list changes faster than it can be read.
     """
     sweep = _Sweep(read_page, scan.max_pages)
-    started_at: datetime | None = None
-    for since, till in list_windows(scan, window=window, now=now):
-        for page in sweep.pages(since, till):
-            yield _public(page, since)
-        started_at = started_at or sweep.started_at
-    since = (started_at or now) - CLOCK_OVERLAP
+    mark = scan.resume or ScanBookmark(asked_at=now)
+    windows = list_windows(scan, window=window, now=mark.asked_at)
+    for index in range(mark.window, len(windows)):
+        since, till = windows[index]
+        first = mark.page if index == mark.window else None
+        for page in sweep.pages(since, till, resume_at=first):
+            mark = replace(
+                mark,
+                started_at=mark.started_at or sweep.started_at,
+                window=index,
+                page=page.number,
+            )
+            yield _public(page, since, mark)
+        mark = replace(mark, started_at=mark.started_at or sweep.started_at)
+    mark = replace(mark, window=len(windows), page=None)
+    since = (mark.started_at or now) - CLOCK_OVERLAP
     for _ in range(MAX_DELTA_ROUNDS):
         for page in sweep.pages(since, None):
-            yield _public(page, since)
+            yield _public(page, since, mark)
         if sweep.ends_as_it_began():
             return
         since = max(since, (sweep.started_at or since) - DELTA_OVERLAP)
@@ -123,8 +135,10 @@ def list_windows(
     return list(zip(edges, [*tills, None], strict=True))
 
 
-def _public(page: ListedPage, since: datetime) -> DevicePage:
-    return DevicePage(number=page.number, rows=page.rows, raw=page.raw, modified_since=since)
+def _public(page: ListedPage, since: datetime, mark: ScanBookmark) -> DevicePage:
+    return DevicePage(
+        number=page.number, rows=page.rows, raw=page.raw, modified_since=since, bookmark=mark
+    )
 
 
 class _Sweep:
@@ -140,13 +154,18 @@ class _Sweep:
         """Whether the list of the last sweep came in one piece, or still has the same last page."""
         return self._look_again()
 
-    def pages(self, since: datetime, till: datetime | None) -> Iterator[ListedPage]:
-        """Yield the list's pages, last page first."""
+    def pages(
+        self, since: datetime, till: datetime | None, *, resume_at: int | None = None
+    ) -> Iterator[ListedPage]:
+        """Yield the list's pages, last page first, or from page ``resume_at`` on."""
 
         def read(number: int) -> ListedPage | None:
             return self._read_page(since, till, number)
 
         self._look_again = lambda: True
+        if resume_at is not None:
+            yield from self._backward(read, resume_at)
+            return
         first = read(1)
         self.started_at = first.asked_at if first is not None else None
         if first is None or _is_past_end(first):
@@ -154,8 +173,12 @@ class _Sweep:
         if first.is_last:
             yield first
             return
+        yield from self._backward(read, self._last_page(read))
+
+    def _backward(
+        self, read: Callable[[int], ListedPage | None], last_number: int
+    ) -> Iterator[ListedPage]:
         behind: ListedPage | None = None
-        last_number = self._last_page(read)
         for number in range(last_number, 0, -1):
             page = read(number)
             if number == last_number:

@@ -136,7 +136,7 @@ def test_the_carriers_catalogue_is_listed(serve):
 def test_a_plan_change_is_sent_once_and_read_back(serve):
     client, server = serve()
     iccid = server.account.iccid[0].decode()
-    assert client.change_rate_plan(iccid, "FLEX-2GB") is ChangeOutcome.ACCEPTED
+    assert client.change_rate_plan(iccid, "FLEX-2GB").outcome is ChangeOutcome.ACCEPTED
     assert client.device_details(iccid).rate_plan == "FLEX-2GB"
     client.change_rate_plan(iccid, "FLEX-1MB", effective=date(2026, 11, 1))
     assert client.device_details(iccid).rate_plan == "FLEX-2GB"
