@@ -22,7 +22,7 @@ from core.simulator.fleet import current_cycle
 from core.simulator.tariffs import simulated_communication_plans, simulated_rate_plans
 from core.storage import catalogue_changes
 from core.storage.audit import Author
-from core.storage.devices import SqlDeviceStore
+from core.storage.device_store import SqlDeviceStore
 from core.storage.engine import open_engine
 from core.storage.migrate import upgrade
 from core.storage.records import ProviderSettings

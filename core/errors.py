@@ -19,6 +19,7 @@
     │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
     └── SessionError             a session cannot be opened, moved or continued
         ├── SessionBusyError     another session of the tenant is running
+        ├── SyncBusyError        another process synchronises the provider
         ├── IllegalTransitionError
         ├── FencedOffError       another owner has taken this session over
         └── SessionCancelledError
@@ -123,6 +124,10 @@ class SessionBusyError(SessionError):
     def __init__(self, message: str, *, running_session_id: int) -> None:
         self.running_session_id = running_session_id
         super().__init__(message)
+
+
+class SyncBusyError(SessionError):
+    """Another process synchronises the provider."""
 
 
 class IllegalTransitionError(SessionError):

@@ -67,6 +67,10 @@ class Settings(BaseSettings):
         le=31,
         description="Last days of the cycle in which scheduled runs start (S1).",
     )
+    full_sync_max_age_days: int = Field(
+        default=30, ge=0, description="Age of the last full sync after which another is due (C6)."
+    )
+    export_url: str = Field(default="carrier-opt-output/export", description="Exports.")
     carrier_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Limit of one carrier call."
     )

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed
 from pydantic import BaseModel, Field
@@ -20,7 +19,7 @@ from pydantic import BaseModel, Field
 from core import bootstrap
 from core.domain import ChargeType, Portal, UsageBasis
 from core.errors import InputError, SessionBusyError
-from core.sessions.lifecycle import Author, RunRequest, SessionState, parse_parameters
+from core.sessions.lifecycle import RunRequest, SessionState, parse_parameters
 from core.settings import load_settings
 from core.stages.grouping import is_grouped
 from core.stages.schedule import find_target, scheduled_start
@@ -31,6 +30,7 @@ from flows.group_devices import group_devices
 from flows.optimize_batches import optimize_batches
 from flows.refusal import tell_refusal, tell_unstarted
 from flows.sync_devices import sync_devices
+from flows.this_run import this_run
 from tasks.session import SessionRun, session_run
 
 LOG = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def optimize_service_provider(
         additional_data: Echoed unchanged in every AMOP message.
     """
     parameters = {name: value for name, value in locals().items() if value is not None}
-    run, author = _this_run()
+    run, author = this_run()
     settings = load_settings()
     engine = bootstrap.open_database(settings)
     with ExitStack() as stack:
@@ -147,9 +147,16 @@ def _optimise(session: SessionRun, request: RunRequest) -> dict[str, Any]:
     is_published = has_grouping and instance is not None and instance.published_at is not None
 
     session.enter(SessionState.SYNCING)
+    info = ""
     if not (request.has_synced or has_grouping):
-        session.devices = sync_devices(session_id, attempt).devices
-    session.enter(SessionState.GROUPING, milestone=20)
+        synced = sync_devices(
+            context.provider.id,
+            billing_period_id=context.period.id,
+            full_sync=request.full_sync,
+            session_id=session_id,
+        )
+        session.devices, info = synced["devices"], synced["summary"]
+    session.enter(SessionState.GROUPING, milestone=20, info=info)
     if not has_grouping:
         session.devices = group_devices(session_id, attempt).devices
     session.enter(SessionState.SEQUENCING, milestone=30)
@@ -178,15 +185,3 @@ def _optimise(session: SessionRun, request: RunRequest) -> dict[str, Any]:
 
 def _finalize_stopped(session_id: int, attempt: int) -> None:
     finalize_session(session_id, attempt, is_stopped=True)
-
-
-def _this_run() -> tuple[str, Author]:
-    """Tell this flow run's id, and who started it."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        msg = "optimize-service-provider runs as a Prefect flow"
-        raise RuntimeError(msg)
-    run = context.flow_run
-    source = "cron" if run.auto_scheduled else "api" if run.deployment_id else "cli"
-    created_by = run.created_by.display_value if run.created_by else None
-    return str(run.id), Author(actor=created_by or source, source=source, run_id=str(run.id))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core import bootstrap
 from core.settings import load_settings
-from core.stages.session import load_context
-from core.stages.syncing import sync_session
+
+# from core.stages.follow_up import follow_up
+from core.stages.syncing import NextStep, SyncOptions, sync_provider
+from core.storage.catalogue import load_period, load_provider
 from core.sync.run import SyncResult
 from tasks.session import utc_now
 
@@ -18,15 +22,50 @@ LOG = logging.getLogger(__name__)
 
 
 @task(name="sync-devices", cache_policy=NO_CACHE)
-def sync_devices_task(session_id: int, attempt: int) -> SyncResult:
+def sync_devices_task(
+    service_provider_id: int,
+    billing_period_id: int,
+    *,
+    full_sync: bool | None,
+    next_step: NextStep,
+    session_id: int | None,
+) -> SyncResult:
     """Fetch, validate, stage and publish the provider's devices and usage."""
     settings = load_settings()
     engine = bootstrap.open_database(settings)
-    context = load_context(engine, session_id, attempt)
-    client = bootstrap.carrier_client(context.provider, settings)
+    provider = load_provider(engine, service_provider_id)
+    client = bootstrap.carrier_client(provider, settings)
     try:
-        summary = sync_session(engine, context, client, now=utc_now)
+        result = sync_provider(
+            engine,
+            provider,
+            load_period(engine, billing_period_id),
+            client,
+            options=SyncOptions(
+                full_sync=full_sync,
+                full_sync_max_age=timedelta(days=settings.full_sync_max_age_days),
+                next_step=next_step,
+            ),
+            session_id=session_id,
+            now=utc_now,
+        )
     finally:
         client.close()
-    LOG.info("session %d synchronised: %s", session_id, summary)
-    return summary
+    LOG.info("provider %d: %s", provider.id, result.summary())
+    return result
+
+
+@task(name="follow-up", cache_policy=NO_CACHE)
+def follow_up_task(
+    service_provider_id: int, billing_period_id: int, next_step: NextStep
+) -> dict[str, Any]:
+    """Do what follows a synchronisation, and tell what it left (C7)."""
+    if next_step is NextStep.DEVICE_USAGE_BY_RATE_PLAN:
+        return {}
+    settings = load_settings()
+    engine = bootstrap.open_database(settings)
+    provider = load_provider(engine, service_provider_id)
+    period = load_period(engine, billing_period_id)
+    return follow_up(
+        engine, provider, period, next_step, export_url=settings.export_url, now=utc_now()
+    )

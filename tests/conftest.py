@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +79,19 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
 def service_check():
     """:func:`require_service` for tests that load a library instead of starting a server."""
     return require_service
+
+
+_REPORTS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says something at the end of the run, such as the counts of a matrix."""
+    lines = request.config.stash.setdefault(_REPORTS, [])
+    return lines.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests had to report."""
+    for line in terminalreporter.config.stash.get(_REPORTS, []):
+        terminalreporter.write_line(line)

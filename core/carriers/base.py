@@ -115,6 +115,8 @@ class CarrierCapabilities:
         How long before the cycle's end the last change must be sent.
     list_window
         Longest span of modification times that one list may cover; None: any.
+    lists_modified_since
+        Whether a list can be of what was modified since a time: else every run is a full one.
     """
 
     integration: str
@@ -128,6 +130,7 @@ class CarrierCapabilities:
     change_cutoff: timedelta
     usage_access: UsageAccess
     list_window: timedelta | None
+    lists_modified_since: bool = True
 
     def __post_init__(self) -> None:
         if self.page_size < 1:

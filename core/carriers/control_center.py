@@ -192,7 +192,12 @@ class ControlCenterClient:
         )
 
     def usage_pages(
-        self, rate_plan: str, cycle_start: date, *, max_pages: int = MIN_PAGE_LIMIT
+        self,
+        rate_plan: str,
+        cycle_start: date,
+        *,
+        max_pages: int = MIN_PAGE_LIMIT,
+        first_page: int = 1,
     ) -> Iterator[UsagePage]:
         """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
 
@@ -205,6 +210,7 @@ class ControlCenterClient:
             partial(self._usage_page, rate_plan, cycle_start),
             max_pages=max_pages,
             what=f"usage of rate plan {rate_plan!r}",
+            first_page=first_page,
         )
         for page in pages:
             yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)

@@ -39,11 +39,15 @@ ReadPage = Callable[[int], ForwardPage | None]
 """Reads the page of a number, from 1; None: there is no such page."""
 
 
-def forward_pages(read_page: ReadPage, *, max_pages: int, what: str) -> Iterator[ForwardPage]:
+def forward_pages(
+    read_page: ReadPage, *, max_pages: int, what: str, first_page: int = 1
+) -> Iterator[ForwardPage]:
     """Yield the pages of a list in order; a page may come more than once.
 
     Parameters
     ----------
+    first_page
+        Where to begin, from 1.
     max_pages
         Pages after which the list is taken to never end, at least 1.
     what
@@ -57,7 +61,7 @@ def forward_pages(read_page: ReadPage, *, max_pages: int, what: str) -> Iterator
     """
     before: ForwardPage | None = None
     n_empty = 0
-    for number in range(1, max_pages + 1):
+    for number in range(first_page, max(max_pages, first_page) + 1):
         page = read_page(number)
         if _is_repeated(page, before):
             before, page = _both_again(read_page, number, what)

@@ -193,10 +193,6 @@ def _refuse_unbuilt(request: RunRequest) -> None:
         raise NotAvailableError(
             f"usage_basis={request.usage_basis.value!r}", "use usage_basis='actual'"
         )
-    if request.full_sync is False:
-        raise NotAvailableError(
-            "full_sync=false", "leave it out; every sync reads the whole account"
-        )
     if request.apply_changes:
         raise NotAvailableError("apply_changes=true", "leave it out; changes are only reported")
 

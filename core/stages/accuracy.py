@@ -7,7 +7,8 @@ import logging
 import sqlalchemy as sa
 
 from core.errors import DataError
-from core.storage.devices import SqlDeviceStore, load_rejects
+from core.storage.device_store import SqlDeviceStore
+from core.storage.sync_rejects import load_rejects
 
 LOG = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ MINIMUM_PERCENT = 90
 
 
 def check_accuracy(engine: sa.Engine, service_provider_id: int, n_known: int) -> float | None:
-    """Compare the SIMs that are known with those that the newest sync met at the carrier.
+    """Compare the SIMs that are known with those that the newest full sync met at the carrier.
 
     Parameters
     ----------
@@ -33,8 +34,7 @@ def check_accuracy(engine: sa.Engine, service_provider_id: int, n_known: int) ->
     DataError
         If it is below ``MINIMUM_PERCENT``.
     """
-    store = SqlDeviceStore(engine)
-    run = store.last_published(service_provider_id)
+    run = SqlDeviceStore(engine).history(service_provider_id).last_full
     if run is None:
         return None
     rejected = load_rejects(engine, run.run_id)

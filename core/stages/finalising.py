@@ -19,12 +19,13 @@ from core.reports.results import write_results
 from core.reports.summary import gap_percent, savings_percent
 from core.stages.grouping import load_grouping
 from core.stages.session import SessionContext
-from core.storage.devices import SqlDeviceStore, load_rejects
+from core.storage.device_store import SqlDeviceStore
 from core.storage.instances import end_instances
 from core.storage.legacy_ids import RunStatus
 from core.storage.outcomes import load_outcome
 from core.storage.results import publish
 from core.storage.snapshot import load_snapshot
+from core.storage.sync_rejects import load_rejects
 from core.units import micros_to_text
 
 LOG = logging.getLogger(__name__)
@@ -123,13 +124,17 @@ def _with_grouping(
 
 
 def _rejects(engine: sa.Engine, context: SessionContext) -> pl.DataFrame:
-    """Rows that the newest published sync rejected, in the shape of the reject list."""
-    run = SqlDeviceStore(engine).last_published(context.provider.id)
+    """Rows that the newest published sync rejected or flagged, in the shape of the reject list."""
+    run = SqlDeviceStore(engine).history(context.provider.id).last
     if run is None:
         return pl.DataFrame(schema=REJECT_SCHEMA)
     return (
         load_rejects(engine, run.run_id)
-        .with_columns(file=pl.format("carrier {}, page {}", "source", "page"))
+        .with_columns(
+            file=pl.when(pl.col("source") == "flag")
+            .then(pl.lit("carrier usage, kept but unusual"))
+            .otherwise(pl.format("carrier {}, page {}", "source", "page"))
+        )
         .select(pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items())
     )
 

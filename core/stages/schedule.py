@@ -47,18 +47,32 @@ def find_target(engine: sa.Engine, request: RunRequest) -> tuple[ProviderRecord,
     InputError
         If one of them is unknown, inactive, or not the other's.
     """
-    provider = load_provider(engine, request.service_provider_id)
-    if not provider.is_active:
-        raise InputError(f"service provider {provider.id} ({provider.name!r}) is not active")
+    provider, period = find_period(engine, request.service_provider_id, request.billing_period_id)
     if request.tenant_id not in (None, provider.tenant_id):
         raise InputError(
             f"tenant_id is {request.tenant_id}, but service provider {provider.id} belongs to "
             f"tenant {provider.tenant_id}; correct one of the two"
         )
-    if request.billing_period_id is None:
+    return provider, period
+
+
+def find_period(
+    engine: sa.Engine, service_provider_id: int, billing_period_id: int | None
+) -> tuple[ProviderRecord, PeriodRecord]:
+    """Look up an active provider and its billing period; no period means today's.
+
+    Raises
+    ------
+    InputError
+        If one of them is unknown, inactive, or not the other's.
+    """
+    provider = load_provider(engine, service_provider_id)
+    if not provider.is_active:
+        raise InputError(f"service provider {provider.id} ({provider.name!r}) is not active")
+    if billing_period_id is None:
         today = local_now(datetime.now(tz=UTC), load_time_zone(provider.time_zone)).date()
         return provider, current_period(engine, provider.id, today)
-    period = load_period(engine, request.billing_period_id)
+    period = load_period(engine, billing_period_id)
     if period.service_provider_id != provider.id:
         raise InputError(
             f"billing period {period.id} belongs to service provider {period.service_provider_id}, "

@@ -1,58 +1,118 @@
-"""Stage SYNCING: the carrier's SIMs and usage into the device tables (C2, C4, C5)."""
+"""Stage SYNCING: the carrier's SIMs and usage into the device tables, and what follows (C2 - C7)."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 import sqlalchemy as sa
 
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient
-from core.stages.session import SessionContext
+from core.errors import CarrierError
 from core.storage.catalogue import load_communication_plans, load_rate_plans
-from core.storage.devices import SqlDeviceStore
+from core.storage.device_store import SqlDeviceStore
+from core.storage.records import PeriodRecord, ProviderRecord
+from core.sync.kind import modified_since
 from core.sync.run import SyncRequest, SyncResult, sync_devices
-from core.sync.store import PublishedRun
+from core.sync.store import RunHistory
+
+LOG = logging.getLogger(__name__)
 
 
-def sync_session(
+class NextStep(StrEnum):
+    """Where a finished synchronisation leads (C7)."""
+
+    DEVICE_USAGE_BY_RATE_PLAN = "device_usage_by_rate_plan"
+    """Devices and usage are ready to be optimised."""
+    DEVICE_USAGE_EXPORT = "device_usage_export"
+    """Devices and usage are written to files."""
+    UPDATE_DEVICE_RATE_PLAN = "update_device_rate_plan"
+    """The plan changes of the last session become proposals; usage is not read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOptions:
+    """How to synchronise.
+
+    Attributes
+    ----------
+    full_sync
+        True: the whole account. False: what was modified, wherever possible. None: as needed (C6).
+    full_sync_max_age
+        A full run is due that long after the last one.
+    """
+
+    full_sync: bool | None = None
+    full_sync_max_age: timedelta = timedelta(days=30)
+    next_step: NextStep = NextStep.DEVICE_USAGE_BY_RATE_PLAN
+
+
+def sync_provider(
     engine: sa.Engine,
-    context: SessionContext,
+    provider: ProviderRecord,
+    period: PeriodRecord,
     client: CarrierClient,
     *,
+    options: SyncOptions,
+    session_id: int | None = None,
     now: Callable[[], datetime],
+    on_progress: Callable[[int], None] | None = None,
 ) -> SyncResult:
-    """Synchronise the provider of a session, the whole account.
+    """Synchronise a provider: the whole account, or what was modified since the last time (C6).
 
-    Doing it again is a new run; until it is published the tables hold what the last one published.
+    A run that broke off is continued; until it is published the tables hold what the last one
+    published.
 
     Raises
     ------
     CarrierError
         If the carrier's data cannot be had completely; the device tables are then unchanged.
+    SyncBusyError
+        If another process synchronises the provider.
     """
     store = SqlDeviceStore(engine)
-    plans = load_rate_plans(engine, context.provider.id)
+    history = store.history(provider.id)
+    plans = load_rate_plans(engine, provider.id)
     prorated = {plan.code for plan in plans if plan.is_prorated}
+    since = modified_since(
+        history,
+        full_sync=options.full_sync,
+        max_age=options.full_sync_max_age,
+        now=now(),
+    )
+    if not client.capabilities.lists_modified_since:
+        since = None
     request = SyncRequest(
-        service_provider_id=context.provider.id,
-        period_id=context.period.id,
-        cycle=context.period.cycle,
-        session_id=context.session_id,
-        time_zone=context.provider.time_zone,
+        service_provider_id=provider.id,
+        period_id=period.id,
+        cycle=period.cycle,
+        session_id=session_id,
+        time_zone=provider.time_zone,
+        since=since,
+        reads_usage=options.next_step is not NextStep.UPDATE_DEVICE_RATE_PLAN,
+        reads_history=True,
         known_rate_plans={plan.code for plan in plans},
-        prorated_rate_plans=prorated if context.provider.uses_proration else (),
+        prorated_rate_plans=prorated if provider.uses_proration else (),
         prorated_communication_plans={
             plan.name
-            for plan in load_communication_plans(engine, context.provider.id)
-            if context.provider.uses_proration and prorated.intersection(plan.rate_plan_codes)
+            for plan in load_communication_plans(engine, provider.id)
+            if provider.uses_proration and prorated.intersection(plan.rate_plan_codes)
         },
-        max_pages=_max_pages(store.last_published(context.provider.id), client),
+        max_pages=_max_pages(history, client),
     )
-    return sync_devices(client, store, request, clock=now)
+    try:
+        return sync_devices(client, store, request, clock=now, on_progress=on_progress)
+    except CarrierError:
+        LOG.exception(
+            "synchronisation of provider %d failed; its devices are unchanged", provider.id
+        )
+        raise
 
 
-def _max_pages(before: PublishedRun | None, client: CarrierClient) -> int:
+def _max_pages(history: RunHistory, client: CarrierClient) -> int:
     """Twice the pages that the fleet needs, and never few (C2)."""
-    n_devices = before.device_count if before is not None else 0
+    n_devices = history.last_full.device_count if history.last_full is not None else 0
     return max(MIN_PAGE_LIMIT, 2 * -(-n_devices // client.capabilities.page_size))

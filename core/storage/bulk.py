@@ -33,8 +33,6 @@ class Merge(Enum):
 
     REPLACE = "replace"
     """The new value counts."""
-    ADD = "add"
-    """The sum of both counts."""
     REPLACE_UNLESS_NULL = "replace_unless_null"
     """The new value counts where there is one."""
 

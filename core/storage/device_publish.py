@@ -6,7 +6,7 @@ every database; a server may offer a procedure that does the same in one call.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
@@ -116,12 +116,13 @@ def publish_devices(connection: sa.Connection, run: sa.RowMapping, now: datetime
 
 
 def publish_usage(
-    connection: sa.Connection, run: sa.RowMapping, period_id: int, now: datetime
-) -> None:
-    """Update the usage that is known of this period, then insert the rest.
+    connection: sa.Connection, run: sa.RowMapping, *, today: date, now: datetime
+) -> int:
+    """Update the usage that is known, then insert the rest; the number of SIMs with usage.
 
     Usage that was told under the other form of a SIM's ICCID is stored under that of its device
-    (C4), so the devices must be published before.
+    (C4), so the devices must be published before. Usage of a SIM's whole cycle counts alone, else
+    that of its rate plans and zones adds up.
     """
     staged = jasper_usage_staging.c
     connection.execute(
@@ -135,32 +136,74 @@ def publish_usage(
         )
         .values(ICCID=device.c.ICCID)
     )
+    _drop_parts_of_a_whole(connection, run["Id"])
+    sums = (
+        sa.select(
+            staged.BillingPeriodId,
+            sa.func.max(staged.ICCID).label("ICCID"),
+            sa.func.sum(staged.UsageBytes).label("UsageBytes"),
+            sa.func.sum(staged.SmsCount).label("SmsCount"),
+            sa.func.sum(staged.VoiceSeconds).label("VoiceSeconds"),
+        )
+        .where(staged.DeviceSyncRunId == run["Id"])
+        .group_by(staged.BillingPeriodId, staged.MatchKey)
+        .subquery()
+    )
     usage = device_usage.c
     same_usage = sa.and_(
         usage.ServiceProviderId == run["ServiceProviderId"],
-        usage.BillingPeriodId == period_id,
-        usage.ICCID == staged.ICCID,
+        usage.BillingPeriodId == sums.c.BillingPeriodId,
+        usage.ICCID == sums.c.ICCID,
     )
-    connection.execute(
+    is_new_day = sa.or_(usage.LastGrowthDate.is_(None), usage.LastGrowthDate < today)
+    has_grown = sums.c.UsageBytes > usage.UsageBytes
+    updated = connection.execute(
         sa.update(device_usage)
-        .where(same_usage, staged.DeviceSyncRunId == run["Id"])
+        .where(same_usage)
         .values(
-            UsageBytes=staged.UsageBytes,
-            SmsCount=staged.SmsCount,
-            VoiceSeconds=staged.VoiceSeconds,
+            UsageBytes=sums.c.UsageBytes,
+            SmsCount=sums.c.SmsCount,
+            VoiceSeconds=sums.c.VoiceSeconds,
+            DaysWithUsage=sa.case(
+                (sa.and_(has_grown, is_new_day), usage.DaysWithUsage + 1),
+                else_=usage.DaysWithUsage,
+            ),
+            LastGrowthDate=sa.case((has_grown, today), else_=usage.LastGrowthDate),
             ReportedAt=now,
         )
     )
-    copied = ("ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
-    connection.execute(
+    copied = ("BillingPeriodId", "ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
+    is_current = sums.c.BillingPeriodId == run["BillingPeriodId"]
+    is_used = sums.c.UsageBytes > 0
+    inserted = connection.execute(
         sa.insert(device_usage).from_select(
-            [*copied, "ServiceProviderId", "BillingPeriodId", "ReportedAt"],
+            [*copied, "ServiceProviderId", "ReportedAt", "DaysWithUsage", "LastGrowthDate"],
             sa.select(
-                *(staged[name] for name in copied),
+                *(sums.c[name] for name in copied),
                 sa.literal(run["ServiceProviderId"]),
-                sa.literal(period_id),
                 sa.literal(now, usage.ReportedAt.type),
-            ).where(staged.DeviceSyncRunId == run["Id"], ~sa.exists().where(same_usage)),
+                # Nobody looked on the days of a past cycle.
+                sa.case((is_current, sa.case((is_used, 1), else_=0))),
+                sa.case((sa.and_(is_current, is_used), sa.literal(today, sa.Date))),
+            ).where(~sa.exists().where(same_usage)),
+        )
+    )
+    return int(updated.rowcount) + int(inserted.rowcount)
+
+
+def _drop_parts_of_a_whole(connection: sa.Connection, run_id: int) -> None:
+    """Delete the staged usage by rate plan of SIMs whose whole cycle is staged too."""
+    part, whole = jasper_usage_staging.c, jasper_usage_staging.alias().c
+    connection.execute(
+        sa.delete(jasper_usage_staging).where(
+            part.DeviceSyncRunId == run_id,
+            part.RatePlan != "",
+            sa.exists().where(
+                whole.DeviceSyncRunId == run_id,
+                whole.BillingPeriodId == part.BillingPeriodId,
+                whole.MatchKey == part.MatchKey,
+                whole.RatePlan == "",
+            ),
         )
     )
 

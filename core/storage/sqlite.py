@@ -172,7 +172,6 @@ def merge_statement(
     for name, rule in rules.items():
         changed[name] = {
             "replace": new[name],
-            "add": table.c[name] + new[name],
             "replace_unless_null": sa.func.coalesce(new[name], table.c[name]),
         }[rule]
     condition = None if newest_by is None else new[newest_by] >= table.c[newest_by]

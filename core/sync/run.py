@@ -2,25 +2,25 @@
 
 List the SIMs and stage them; read the cycle's usage rate plan by rate plan; read activation dates
 where a prorated plan needs them; publish everything in one transaction. Until then nobody sees
-anything, and a run that fails leaves the device tables as they were (C5).
+anything, and a run that fails leaves the device tables as they were. A run whose process died goes on
+where it was (C5).
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
-from core.errors import CarrierProtocolError
-from core.sync.devices import DeviceTally, ProratedPlans, stage_devices
-from core.sync.store import DeviceStore, PublishCounts
-from core.sync.usage import UsageTally, stage_activations, stage_usage
+from core.errors import CarrierError, CarrierProtocolError
+from core.sync.cycle_check import cycle_problem
+from core.sync.devices import ProratedPlans, stage_devices
+from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
+from core.sync.usage import UsageReader, past_periods
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,15 @@ class SyncRequest:
         The account's zone, an IANA name: cycles and activation dates are days there.
     since
         None: a full run, the whole account; else only SIMs modified since then (C6).
+    reads_usage
+        Whether usage is read, of all SIMs also in an incremental run.
+    reads_history
+        Whether usage of up to two earlier billing periods is read that nothing is known of.
     known_rate_plans
         Codes of the catalogue; SIMs on other plans are warned about and stay unpriced (B9).
     prorated_rate_plans, prorated_communication_plans
         Prorated plans, and communication plans whose list has one: their SIMs' activation dates
         are read if they were modified in this cycle.
-    batch_rows
-        Rows per staging batch (C2).
     max_pages
         Pages per list of devices or usage after which the carrier is taken to never end (C2).
     """
@@ -57,16 +59,17 @@ class SyncRequest:
     session_id: int | None = None
     time_zone: str = "UTC"
     since: datetime | None = None
+    reads_usage: bool = True
+    reads_history: bool = False
     known_rate_plans: Collection[str] = frozenset()
     prorated_rate_plans: Collection[str] = frozenset()
     prorated_communication_plans: Collection[str] = frozenset()
-    batch_rows: int = 1000
     max_pages: int = MIN_PAGE_LIMIT
 
     @property
-    def kind(self) -> Literal["full", "incremental"]:
-        """Whether the run covers the whole account."""
-        return "full" if self.since is None else "incremental"
+    def cycle_start(self) -> datetime:
+        """Time that is in no zone later than the cycle's beginning."""
+        return datetime.combine(self.cycle.start_date, time(), tzinfo=UTC) - _ZONE_MARGIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +78,21 @@ class SyncResult:
 
     Attributes
     ----------
+    attempt
+        Above 1 where it went on with what another process had begun.
     devices, usage_rows, duplicates, removed
         As published, see :class:`core.sync.store.PublishCounts`.
     activations
-        SIMs whose activation date was asked for.
-    rejects
-        Rejected rows by reason.
+        SIMs whose activation date was asked for by this process.
+    rejects, flags
+        Rejected rows, and unusual ones that were kept, by reason.
     pages, calls
-        Pages of devices and usage, and calls to the carrier, tries included.
+        Pages of devices and usage that are staged, and calls to the carrier by this process, tries
+        included.
     """
 
     run_id: int
+    attempt: int
     kind: str
     devices: int
     usage_rows: int
@@ -97,7 +104,17 @@ class SyncResult:
     started_at: datetime
     finished_at: datetime
     rejects: dict[str, int] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Say in a line what AMOP and the operators should know."""
+        parts = [f"{self.devices:,} SIMs synchronised ({self.kind})"]
+        for name, counts in (("rejected", self.rejects), ("flagged", self.flags)):
+            if counts:
+                listed = ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
+                parts.append(f"{sum(counts.values()):,} rows {name} ({listed})")
+        return "; ".join([*parts, *self.warnings])
 
 
 def sync_devices(
@@ -108,99 +125,124 @@ def sync_devices(
     clock: Callable[[], datetime],
     on_progress: Callable[[int], None] | None = None,
 ) -> SyncResult:
-    """Synchronise an account.
+    """Synchronise an account; a run of the same request that broke off is continued.
 
     Parameters
     ----------
     clock
         Tells the time, aware and in UTC.
     on_progress
-        Told the number of SIMs listed so far, after each staging batch.
+        Told the number of SIMs listed so far, after each page.
 
     Raises
     ------
     CarrierError
         If the carrier's data cannot be had completely; the run is then failed, its staging
         cleared, and no device table changed. Any other exception leaves the same state.
+    SyncBusyError
+        If another process synchronises the provider.
     """
     started_at = clock()
     first_call = client.calls
-    run_id = store.start_run(
-        service_provider_id=request.service_provider_id,
-        kind=request.kind,
-        session_id=request.session_id,
+    run = store.open_run(
+        RunRequest(
+            service_provider_id=request.service_provider_id,
+            period_id=request.period_id,
+            since=request.since,
+            page_size=client.capabilities.page_size,
+            session_id=request.session_id,
+        ),
         now=started_at,
     )
-    try:
-        devices, usage, warnings = _stage_all(
-            client, store, run_id, request, on_progress=on_progress or _silent
+    if run.attempt > 1:
+        logger.warning(
+            "synchronisation run %d goes on where another process left it, with %d rows staged",
+            run.id,
+            run.staged_rows,
         )
-        counts = store.publish(run_id, period_id=request.period_id, now=clock())
+    request = replace(request, since=run.since)
+    try:
+        usage = _stage_all(client, store, run, request, on_progress=on_progress or _silent)
+        counted = store.counts(run)
+        now = clock()
+        today = now.astimezone(ZoneInfo(request.time_zone)).date()
+        counts = store.publish(run, today=today, now=now)
     except BaseException as error:  # a cancelled run leaves no trace either
-        store.fail(run_id, error=f"{type(error).__name__}: {error}", now=clock())
+        store.fail(run, error=f"{type(error).__name__}: {error}", now=clock())
         raise
-    for warning in warnings:
+    for warning in usage.warnings:
         logger.warning(warning)
     return _result(
-        run_id, request, devices, usage, counts,
+        run, request, usage, counted, counts,
         calls=client.calls - first_call, started_at=started_at, finished_at=clock(),
-        warnings=warnings,
     )  # fmt: skip
 
 
 def _stage_all(
     client: CarrierClient,
     store: DeviceStore,
-    run_id: int,
+    run: SyncRun,
     request: SyncRequest,
     *,
     on_progress: Callable[[int], None],
-) -> tuple[DeviceTally, UsageTally, list[str]]:
-    cycle_start = datetime.combine(request.cycle.start_date, time(), tzinfo=UTC) - _ZONE_MARGIN
-    devices = stage_devices(
-        client.device_pages(
-            ListScan(since=request.since, boundaries=(cycle_start,), max_pages=request.max_pages)
-        ),
+) -> UsageReader:
+    run = _list_devices(client, store, run, request, on_progress=on_progress)
+    usage = UsageReader(
+        client=client,
+        store=store,
+        max_pages=request.max_pages,
+        on_page=lambda: on_progress(run.staged_rows),
+    )
+    usage.warnings += _unknown_plans(store, run, request)
+    if request.reads_usage:
+        if not (run.progress.usage or run.progress.usage_done):
+            usage.warnings += _cycle_warnings(client, store, run, request)
+        period = Period(id=request.period_id, start=request.cycle.start_date)
+        run = usage.stage_usage(run, period, is_current=True)
+        if request.reads_history:
+            for past in past_periods(store, request.service_provider_id, request.period_id):
+                run = usage.stage_usage(run, past, is_current=False)
+        usage.check_sums(run)
+    usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
+    return usage
+
+
+def _list_devices(
+    client: CarrierClient,
+    store: DeviceStore,
+    run: SyncRun,
+    request: SyncRequest,
+    *,
+    on_progress: Callable[[int], None],
+) -> SyncRun:
+    if run.progress.is_listed:
+        return run
+    scan = ListScan(
+        since=request.since,
+        boundaries=(request.cycle_start,),
+        max_pages=request.max_pages,
+        resume=run.progress.scan,
+    )
+    run = stage_devices(
+        client.device_pages(scan),
         store,
-        run_id,
+        run,
         prorated=ProratedPlans(
             rate_plans=request.prorated_rate_plans,
             communication_plans=request.prorated_communication_plans,
-            modified_since=cycle_start,
+            modified_since=request.cycle_start,
         ),
-        batch_rows=request.batch_rows,
         on_progress=on_progress,
     )
-    _refuse_an_emptied_account(store, request, devices)
-    warnings = _unknown_plans(store, run_id, request)
-    usage = stage_usage(
-        client,
-        store,
-        run_id,
-        cycle_start=request.cycle.start_date,
-        max_pages=request.max_pages,
-        batch_rows=request.batch_rows,
-        on_progress=lambda _: on_progress(devices.rows),
-    )
-    stage_activations(
-        client,
-        store,
-        run_id,
-        devices.ask_activation.values(),
-        time_zone=ZoneInfo(request.time_zone),
-        batch_rows=request.batch_rows,
-        tally=usage,
-    )
-    return devices, usage, [*warnings, *usage.warnings]
+    _refuse_an_emptied_account(store, request, run)
+    return run
 
 
-def _refuse_an_emptied_account(
-    store: DeviceStore, request: SyncRequest, devices: DeviceTally
-) -> None:
+def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: SyncRun) -> None:
     """Refuse to publish an empty full list: it would mark every SIM as gone."""
-    if devices.rows or request.kind != "full":
+    if run.staged_rows or request.since is not None:
         return
-    before = store.last_published(request.service_provider_id)
+    before = store.history(request.service_provider_id).last
     if before is not None and before.device_count:
         msg = (
             f"the carrier lists no usable SIM, but the last synchronisation had "
@@ -209,10 +251,10 @@ def _refuse_an_emptied_account(
         raise CarrierProtocolError(msg)
 
 
-def _unknown_plans(store: DeviceStore, run_id: int, request: SyncRequest) -> list[str]:
+def _unknown_plans(store: DeviceStore, run: SyncRun, request: SyncRequest) -> list[str]:
     if not request.known_rate_plans:
         return []
-    unknown = [p for p in store.staged_rate_plans(run_id) if p not in request.known_rate_plans]
+    unknown = [p for p in store.used_rate_plans(run) if p not in request.known_rate_plans]
     if not unknown:
         return []
     listed = ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else "")
@@ -223,33 +265,49 @@ def _unknown_plans(store: DeviceStore, run_id: int, request: SyncRequest) -> lis
     return [warning]
 
 
+def _cycle_warnings(
+    client: CarrierClient, store: DeviceStore, run: SyncRun, request: SyncRequest
+) -> list[str]:
+    """Compare the billing period with the cycle that the carrier tells of one SIM."""
+    for rate_plan in store.used_rate_plans(run):
+        for iccids in store.iccids_without_usage(run, rate_plan, period_id=request.period_id):
+            try:
+                told = client.billing_cycle(iccids[0])
+            except CarrierError as error:
+                logger.info("the carrier's billing cycle could not be read: %s", error)
+                return []
+            problem = told and cycle_problem(told, request.cycle, request.time_zone)
+            return [problem] if problem else []
+    return []
+
+
 def _result(
-    run_id: int,
+    run: SyncRun,
     request: SyncRequest,
-    devices: DeviceTally,
-    usage: UsageTally,
+    usage: UsageReader,
+    counted: RunCounts,
     counts: PublishCounts,
     *,
     calls: int,
     started_at: datetime,
     finished_at: datetime,
-    warnings: list[str],
 ) -> SyncResult:
-    rejects: Counter[str] = devices.rejects + usage.rejects
     return SyncResult(
-        run_id=run_id,
-        kind=request.kind,
+        run_id=run.id,
+        attempt=run.attempt,
+        kind="full" if request.since is None else "incremental",
         devices=counts.devices,
         usage_rows=counts.usage_rows,
         duplicates=counts.duplicates,
         removed=counts.removed,
-        activations=len(devices.ask_activation),
-        pages=devices.pages + usage.pages,
+        activations=usage.n_asked,
+        pages=counted.pages,
         calls=calls,
         started_at=started_at,
         finished_at=finished_at,
-        rejects=dict(sorted(rejects.items())),
-        warnings=tuple(warnings),
+        rejects=counted.rejects,
+        flags=counted.flags,
+        warnings=tuple(usage.warnings),
     )
 
 

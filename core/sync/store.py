@@ -7,12 +7,14 @@ leaves the device tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import date, datetime
+from typing import Literal, Protocol
 
 import polars as pl
+
+from core.sync.progress import SyncProgress
 
 DEVICE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -20,12 +22,15 @@ DEVICE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "rate_plan": pl.String(),
     "communication_plan": pl.String(),
     "activated_date": pl.Date(),  # null: not told by the list
+    "asks_activation": pl.Boolean(),  # whether its activation date is needed and not told
     "position": pl.Int64(),  # arrival order within the run; the largest of a SIM wins
 }
 """Columns of :meth:`DeviceStore.stage_devices`."""
 
 USAGE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
+    "rate_plan": pl.String(),  # the plan it was used on; "": all of the cycle, whatever the plan
+    "zone": pl.String(),
     "usage_bytes": pl.Int64(),
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
@@ -39,7 +44,7 @@ ACTIVATION_STAGE_SCHEMA: dict[str, pl.DataType] = {
 """Columns of :meth:`DeviceStore.stage_activation`."""
 
 REJECT_SCHEMA: dict[str, pl.DataType] = {
-    "source": pl.String(),  # devices | usage
+    "source": pl.String(),  # devices | usage | flag (taken over, but unusual)
     "page": pl.Int64(),  # page number of the carrier, from 1
     "row": pl.Int64(),  # row within the page, from 1
     "column": pl.String(),
@@ -48,6 +53,40 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
     "raw": pl.String(),  # the row as the carrier sent it, JSON
 }
 """Columns of :meth:`DeviceStore.add_rejects`."""
+
+
+USAGE_SUM_SCHEMA: dict[str, pl.DataType] = {
+    "period_id": pl.Int64(),
+    "match_key": pl.String(),
+    "iccid": pl.String(),
+    "usage_bytes": pl.Int64(),
+    "sms_count": pl.Int64(),
+    "voice_seconds": pl.Int64(),
+    "known_bytes": pl.Int64(),  # of the same period, before this run; null: none known
+    "before_bytes": pl.Int64(),  # of the period before; null: none known
+}
+"""Columns of :meth:`DeviceStore.unusual_usage`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A billing period and the day it begins."""
+
+    id: int
+    start: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCounts:
+    """What a run has staged: good SIMs, pages, rejects by reason.
+
+    Rows that are flagged and not rejected are in ``flags``.
+    """
+
+    devices: int
+    pages: int
+    rejects: dict[str, int]
+    flags: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +113,78 @@ class PublishCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRun:
-    """The newest complete sync of a provider."""
+    """A complete sync of a provider.
+
+    Attributes
+    ----------
+    listed_from
+        When its list was begun, on the carrier's clock; what was modified since then is for the
+        next incremental run. None where the carrier's lists tell no modification.
+    device_count
+        SIMs that it published.
+    """
 
     run_id: int
     kind: str
     started_at: datetime
+    listed_from: datetime | None
     device_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHistory:
+    """What came before a sync: the newest complete runs, and whether the newest of all failed."""
+
+    last: PublishedRun | None
+    last_full: PublishedRun | None
+    has_failed_since: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a run is to do, as far as it decides whether a run that broke off may be continued.
+
+    Attributes
+    ----------
+    since
+        None: a full run; else an incremental one of what was modified since then.
+    page_size
+        Rows per page: page numbers mean nothing under another one.
+    """
+
+    service_provider_id: int
+    period_id: int
+    since: datetime | None
+    page_size: int
+    session_id: int | None = None
+
+    @property
+    def kind(self) -> Literal["full", "incremental"]:
+        """Whether the run covers the whole account."""
+        return "full" if self.since is None else "incremental"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun:
+    """A process's hold on a run: writes of an attempt that was taken over fail.
+
+    Attributes
+    ----------
+    attempt
+        1, and one more for each process that continued it.
+    since
+        As in the request; of a continued incremental run that of its beginning.
+    staged_rows
+        Device rows that are staged already, with repeats.
+    progress
+        How far it has come.
+    """
+
+    id: int
+    attempt: int
+    since: datetime | None
+    staged_rows: int
+    progress: SyncProgress
 
 
 class DeviceStore(Protocol):
@@ -87,54 +192,93 @@ class DeviceStore(Protocol):
 
     A SIM is known by its ICCID in either form, with or without check digit, in what is staged as in
     what is stored (C4, :func:`core.carriers.iccid.match_keys`); the form of the newest device row is
-    the one that is kept.
+    the one that is kept. What a page holds, its rejects and how far the run has come are written in
+    one transaction, so that a process that dies leaves a run that another one can continue (C5).
     """
 
-    def start_run(
-        self, *, service_provider_id: int, kind: str, session_id: int | None, now: datetime
-    ) -> int:
-        """Open a run of kind ``full`` or ``incremental`` and return its id; status ``running``.
+    def open_run(self, request: RunRequest, *, now: datetime) -> SyncRun:
+        """Continue the provider's run that broke off, if it was the same request, or open one.
 
-        A run of the provider that is still running was broken off: it is failed and its staging
-        cleared.
+        Raises
+        ------
+        SyncBusyError
+            If a run of the provider is at work in another process.
         """
         ...
 
-    def stage_devices(self, run_id: int, frame: pl.DataFrame) -> None:
+    def stage_devices(
+        self, run: SyncRun, rows: pl.DataFrame, rejects: pl.DataFrame, progress: SyncProgress
+    ) -> None:
         """Add rows of ``DEVICE_STAGE_SCHEMA``; a SIM may come again with a larger position."""
         ...
 
-    def stage_usage(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add rows of ``USAGE_STAGE_SCHEMA``: several rows of one SIM add up.
+    def stage_usage(
+        self,
+        run: SyncRun,
+        rows: pl.DataFrame,
+        rejects: pl.DataFrame,
+        progress: SyncProgress,
+        *,
+        period_id: int,
+    ) -> None:
+        """Add rows of ``USAGE_STAGE_SCHEMA``; the same SIM, rate plan and zone again is replaced."""
+        ...
 
-        A SIM that changed its rate plan within the cycle has usage on each of its plans.
+    def stage_activation(self, run: SyncRun, rows: pl.DataFrame, rejects: pl.DataFrame) -> None:
+        """Note rows of ``ACTIVATION_STAGE_SCHEMA``; their SIMs are not asked for again."""
+        ...
+
+    def save_progress(self, run: SyncRun, progress: SyncProgress) -> None:
+        """Note how far the run has come."""
+        ...
+
+    def used_rate_plans(self, run: SyncRun) -> list[str]:
+        """Distinct rate plans of the SIMs as they will be published, ascending."""
+        ...
+
+    def iccids_without_usage(
+        self, run: SyncRun, rate_plan: str, *, period_id: int
+    ) -> Iterator[list[str]]:
+        """SIMs on a rate plan whose whole usage of the cycle is not staged yet, in slices."""
+        ...
+
+    def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
+        """Staged SIMs whose activation date is needed and was not asked for yet, in slices."""
+        ...
+
+    def unusual_usage(self, run: SyncRun) -> Iterator[pl.DataFrame]:
+        """Read SIMs with impossible or unusual staged usage, the impossible ones first, in parts.
+
+        Columns ``USAGE_SUM_SCHEMA``. After the impossible ones are dropped the next part follows.
         """
         ...
 
-    def stage_activation(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Add rows of ``ACTIVATION_STAGE_SCHEMA`` for SIMs that are staged."""
+    def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
+        """Take back the staged usage of SIMs whose sums are impossible, and keep the rejects."""
         ...
 
-    def add_rejects(self, run_id: int, frame: pl.DataFrame) -> None:
-        """Keep rows of ``REJECT_SCHEMA``; they stay when the run fails."""
+    def counts(self, run: SyncRun) -> RunCounts:
+        """Count what the run has staged so far."""
         ...
 
-    def staged_rate_plans(self, run_id: int) -> list[str]:
-        """Distinct rate plans of the staged SIMs, by the newest row of each, ascending."""
+    def publish(self, run: SyncRun, *, today: date, now: datetime) -> PublishCounts:
+        """Make the run's data the provider's data in one transaction; idempotent.
+
+        Parameters
+        ----------
+        today
+            The account's local day: on it a SIM was used whose usage has grown (U1).
+        """
         ...
 
-    def staged_iccids(self, run_id: int, rate_plans: Sequence[str] | None) -> Iterator[list[str]]:
-        """Staged SIMs whose newest row has one of these plans (None: all), in slices."""
-        ...
-
-    def publish(self, run_id: int, *, period_id: int, now: datetime) -> PublishCounts:
-        """Make the run's data the provider's data in one transaction; idempotent."""
-        ...
-
-    def fail(self, run_id: int, *, error: str, now: datetime) -> None:
+    def fail(self, run: SyncRun, *, error: str, now: datetime) -> None:
         """Close the run as ``failed`` and clear its staging; the device tables stay untouched."""
         ...
 
-    def last_published(self, service_provider_id: int) -> PublishedRun | None:
-        """Return the newest published run, or None before the first."""
+    def history(self, service_provider_id: int) -> RunHistory:
+        """Tell what came before: it decides between a full and an incremental run (C6)."""
+        ...
+
+    def unsynced_periods(self, service_provider_id: int, before_period_id: int) -> list[Period]:
+        """Billing periods before one, newest first, of which no usage is known."""
         ...

@@ -2,195 +2,208 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
+from itertools import chain
 
 import polars as pl
 
 from core.carriers.base import CarrierClient, UsageAccess, UsagePage
 from core.carriers.iccid import match_keys
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
-from core.sync.store import ACTIVATION_STAGE_SCHEMA, USAGE_STAGE_SCHEMA, DeviceStore
-from core.sync.validation import Checked, check_usage, check_usage_sums, missing_details
+from core.sync.progress import UsagePlace
+from core.sync.store import (
+    ACTIVATION_STAGE_SCHEMA,
+    REJECT_SCHEMA,
+    USAGE_STAGE_SCHEMA,
+    DeviceStore,
+    Period,
+    SyncRun,
+)
+from core.sync.validation import (
+    check_usage,
+    impossible_sums,
+    missing_details,
+    sum_rejects,
+    usage_flags,
+)
+
+WHOLE_CYCLE = ""
+"""Instead of a rate plan: all that a SIM used in the cycle, whatever its plan."""
+
+SIM_BATCH = 50
+"""SIMs read one by one that are staged at once: as many calls are repeated after a crash."""
 
 
 @dataclass(slots=True, kw_only=True)
-class UsageTally:
-    """What has been read so far."""
+class UsageReader:
+    """Reads usage and details for one run.
 
-    pages: int = 0
-    rows: int = 0
-    rejects: Counter[str] = field(default_factory=Counter)
-    warnings: list[str] = field(default_factory=list)
-
-
-def stage_usage(
-    client: CarrierClient,
-    store: DeviceStore,
-    run_id: int,
-    *,
-    cycle_start: date,
-    max_pages: int,
-    batch_rows: int,
-    on_progress: Callable[[int], None],
-) -> UsageTally:
-    """Stage the cycle's usage: per rate plan where the account may, else SIM by SIM.
-
-    A rate plan whose usage the carrier refuses to tell is read SIM by SIM. A SIM that nothing is
-    told about has no usage row: that is not the same as 0 bytes (U1).
-
-    Parameters
+    Attributes
     ----------
     max_pages
         Pages per rate plan after which the carrier is taken to never end (C2).
-
-    Raises
-    ------
-    CarrierError
-        If usage cannot be read completely.
+    on_page
+        Called after every page.
     """
-    tally = UsageTally()
-    by_plan = client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN
-    for rate_plan in store.staged_rate_plans(run_id):
-        try:
-            if by_plan:
-                pages = client.usage_pages(rate_plan, cycle_start, max_pages=max_pages)
-                _stage_plan(pages, store, run_id, tally)
-            else:
-                _stage_sim_by_sim(client, store, run_id, rate_plan, batch_rows, tally)
-        except RejectedByCarrierError as error:
-            tally.warnings.append(
-                f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
-                f"refuses it as a list: {error}"
+
+    client: CarrierClient
+    store: DeviceStore
+    max_pages: int
+    on_page: Callable[[], None]
+    warnings: list[str] = field(default_factory=list)
+    n_asked: int = 0
+
+    def stage_usage(self, run: SyncRun, period: Period, *, is_current: bool) -> SyncRun:
+        """Stage a cycle's usage: per rate plan where the account may, else SIM by SIM.
+
+        A rate plan whose usage the carrier refuses to tell is read SIM by SIM, in the current cycle;
+        a past cycle is told per rate plan only. A SIM that nothing is told about has no usage row:
+        that is not the same as 0 bytes (U1).
+
+        Raises
+        ------
+        CarrierError
+            If the current cycle's usage cannot be read completely.
+        """
+        by_plan = self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN
+        if not (by_plan or is_current):
+            return run
+        for rate_plan in self.store.used_rate_plans(run):
+            if (period.id, rate_plan) in run.progress.usage_done:
+                continue
+            try:
+                if by_plan:
+                    run = self._stage_plan(run, period, rate_plan)
+                else:
+                    self._stage_sim_by_sim(run, period, rate_plan)
+            except RejectedByCarrierError as error:
+                if not is_current:
+                    continue
+                self.warnings.append(
+                    f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
+                    f"refuses it as a list: {error}"
+                )
+                self._stage_sim_by_sim(run, period, rate_plan)
+            run = replace(run, progress=run.progress.with_usage_done(period.id, rate_plan))
+            self.store.save_progress(run, run.progress)
+        return run
+
+    def check_sums(self, run: SyncRun) -> None:
+        """Take back impossible sums of plans and zones, and flag the unusual ones (C4)."""
+        for sums in self.store.unusual_usage(run):
+            impossible = impossible_sums(sums)
+            flagged = sums.join(impossible, on=["period_id", "match_key"], how="anti")
+            rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
+            self.store.drop_usage(run, impossible, rejects)
+
+    def stage_activations(self, run: SyncRun, *, time_zone: tzinfo) -> None:
+        """Stage the activation dates of SIMs, in the account's local days.
+
+        A SIM whose details cannot be read is kept, noted as a reject and counted as active for the
+        whole cycle; a carrier that answers nothing any more ends the run (C3).
+
+        Raises
+        ------
+        CarrierError
+            If credentials are refused or the breaker is open.
+        """
+        for iccids in self.store.iccids_to_ask(run):
+            for start in range(0, len(iccids), SIM_BATCH):
+                self._stage_details(run, iccids[start : start + SIM_BATCH], time_zone)
+
+    def _stage_plan(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
+        """Stage one plan's usage page by page; a row that comes again counts once."""
+        pages = self._pages(period, rate_plan, run.progress.usage)
+        for page in pages:
+            checked = check_usage([page])
+            place = UsagePlace(
+                period_id=period.id, rate_plan=rate_plan, page=page.number, digest=_digest(page)
             )
-            _stage_sim_by_sim(client, store, run_id, rate_plan, batch_rows, tally)
-        on_progress(tally.rows)
-    return tally
+            run = replace(run, progress=replace(run.progress, usage=place))
+            rows = _staged(checked.good, rate_plan)
+            self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
+            self.on_page()
+        return run
 
+    def _pages(
+        self, period: Period, rate_plan: str, place: UsagePlace | None
+    ) -> Iterator[UsagePage]:
+        """Read a plan's pages from the one that was staged last, if it is the same still, or all."""
 
-def stage_activations(
-    client: CarrierClient,
-    store: DeviceStore,
-    run_id: int,
-    iccids: Iterable[str],
-    *,
-    time_zone: tzinfo,
-    batch_rows: int,
-    tally: UsageTally,
-) -> None:
-    """Stage the activation dates of SIMs, in the account's local days.
+        def read(first_page: int) -> Iterator[UsagePage]:
+            return self.client.usage_pages(
+                rate_plan, period.start, max_pages=self.max_pages, first_page=first_page
+            )
 
-    A SIM whose details cannot be read is kept, noted as a reject and counted as active for the
-    whole cycle; a carrier that answers nothing any more ends the run (C3).
+        if place is None or (place.period_id, place.rate_plan) != (period.id, rate_plan):
+            return read(1)
+        rest = read(place.page)
+        boundary = next(rest, None)
+        if boundary is None or _digest(boundary) != place.digest:
+            return read(1)
+        return chain([boundary], rest)
 
-    Raises
-    ------
-    CarrierError
-        If credentials are refused or the breaker is open.
-    """
-    rows: list[tuple[str, date]] = []
-    for iccid in iccids:
-        try:
-            details = client.device_details(iccid)
-        except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
-            _note(store, run_id, tally, missing_details(iccid, str(error)))
-            continue
-        if details.activated_at is not None:
-            rows.append((iccid, details.activated_at.astimezone(time_zone).date()))
-        if len(rows) >= batch_rows:
-            store.stage_activation(run_id, _activation_frame(rows))
-            rows = []
-    if rows:
-        store.stage_activation(run_id, _activation_frame(rows))
+    def _stage_sim_by_sim(self, run: SyncRun, period: Period, rate_plan: str) -> None:
+        n_unread = 0
+        for iccids in self.store.iccids_without_usage(run, rate_plan, period_id=period.id):
+            for start in range(0, len(iccids), SIM_BATCH):
+                n_unread += self._stage_sims(run, period, iccids[start : start + SIM_BATCH])
+        if n_unread:
+            self.warnings.append(
+                f"usage of {n_unread:,} SIMs on rate plan {rate_plan!r} could not be read: "
+                "they have no usage in this cycle's data"
+            )
 
-
-def _stage_plan(
-    listed: Iterable[UsagePage], store: DeviceStore, run_id: int, tally: UsageTally
-) -> None:
-    """Stage one plan's usage: zones of a SIM add up, a row that comes again counts once.
-
-    A SIM's row that comes again under the other form of its ICCID is the same row (C4).
-    """
-    pages: list[UsagePage] = []
-    good: list[pl.DataFrame] = []
-
-    def check() -> None:
-        checked = check_usage(pages)
-        _note(store, run_id, tally, checked.rejects)
-        good.append(_keyed(checked))
-        pages.clear()
-
-    for page in listed:
-        tally.pages += 1
-        pages.append(page)
-        if sum(p.rows.height for p in pages) >= 1000:
-            check()
-    if pages:
-        check()
-    if good:
-        rows = pl.concat(good).unique(("match_key", "zone"), keep="last", maintain_order=True)
-        _stage_sums(store, run_id, rows, tally)
-
-
-def _stage_sim_by_sim(
-    client: CarrierClient,
-    store: DeviceStore,
-    run_id: int,
-    rate_plan: str,
-    batch_rows: int,
-    tally: UsageTally,
-) -> None:
-    pages: list[UsagePage] = []
-
-    def stage() -> None:
-        checked = check_usage(pages)
-        _note(store, run_id, tally, checked.rejects)
-        _stage_sums(store, run_id, _keyed(checked), tally)
-        pages.clear()
-
-    n_unread = 0
-    for iccids in store.staged_iccids(run_id, [rate_plan]):
+    def _stage_sims(self, run: SyncRun, period: Period, iccids: list[str]) -> int:
+        """Stage the whole usage of some SIMs; the number of those that could not be read."""
+        pages: list[UsagePage] = []
         for iccid in iccids:
             try:
-                pages.append(client.sim_usage(iccid))
+                pages.append(self.client.sim_usage(iccid))
             except (RejectedByCarrierError, RetryableCarrierError):
-                n_unread += 1
-            if len(pages) >= batch_rows:
-                stage()
-    if pages:
-        stage()
-    if n_unread:
-        tally.warnings.append(
-            f"usage of {n_unread:,} SIMs on rate plan {rate_plan!r} could not be read: "
-            "they have no usage in this cycle's data"
-        )
+                continue
+        if pages:
+            checked = check_usage(pages)
+            rows = _staged(checked.good.with_columns(zone=pl.lit("")), WHOLE_CYCLE)
+            self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
+            self.on_page()
+        return len(iccids) - len(pages)
+
+    def _stage_details(self, run: SyncRun, iccids: list[str], time_zone: tzinfo) -> None:
+        rows: list[tuple[str, date | None]] = []
+        rejects = [pl.DataFrame(schema=REJECT_SCHEMA)]
+        for iccid in iccids:
+            self.n_asked += 1
+            day = None
+            try:
+                activated_at = self.client.device_details(iccid).activated_at
+                day = activated_at and activated_at.astimezone(time_zone).date()
+            except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
+                rejects.append(missing_details(iccid, str(error)))
+            rows.append((iccid, day))
+        frame = pl.DataFrame(rows, schema=ACTIVATION_STAGE_SCHEMA, orient="row")
+        self.store.stage_activation(run, frame, pl.concat(rejects))
 
 
-def _keyed(checked: Checked) -> pl.DataFrame:
-    """Good usage rows with the key that both forms of a SIM's ICCID share."""
-    return checked.good.drop("page_index").with_columns(
-        match_keys(checked.good["iccid"]).alias("match_key")
+def _digest(page: UsagePage) -> str:
+    """Name the SIMs and zones of a page, whatever they used: usage grows while it is read."""
+    keys = page.rows.select("iccid", "zone").rows()
+    return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
+
+
+def _staged(good: pl.DataFrame, rate_plan: str) -> pl.DataFrame:
+    """Rows to stage, each SIM and zone once: what comes later is newer (C4)."""
+    return (
+        good.with_columns(match_keys(good["iccid"]).alias("match_key"), rate_plan=pl.lit(rate_plan))
+        .unique(("match_key", "zone"), keep="last", maintain_order=True)
+        .select(USAGE_STAGE_SCHEMA.keys())
     )
 
 
-def _stage_sums(store: DeviceStore, run_id: int, rows: pl.DataFrame, tally: UsageTally) -> None:
-    sums = rows.group_by("match_key", maintain_order=True).agg(
-        pl.col("iccid").last(), pl.col("usage_bytes", "sms_count", "voice_seconds").sum()
-    )
-    checked = check_usage_sums(sums)
-    _note(store, run_id, tally, checked.rejects)
-    if checked.good.height:
-        store.stage_usage(run_id, checked.good.select(USAGE_STAGE_SCHEMA.keys()))
-        tally.rows += checked.good.height
-
-
-def _note(store: DeviceStore, run_id: int, tally: UsageTally, rejects: pl.DataFrame) -> None:
-    if rejects.height:
-        store.add_rejects(run_id, rejects)
-        tally.rejects.update(rejects["reason"].to_list())
-
-
-def _activation_frame(rows: list[tuple[str, date]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=ACTIVATION_STAGE_SCHEMA, orient="row")
+def past_periods(store: DeviceStore, provider_id: int, period_id: int) -> Iterator[Period]:
+    """Billing periods whose usage is unknown and which the carrier still tells: two cycles back."""
+    yield from store.unsynced_periods(provider_id, period_id)[:2]

@@ -22,6 +22,12 @@ NOT_A_NUMBER = "not_a_number"
 OUT_OF_RANGE = "out_of_range"
 """Reason: usage below 0 or beyond what one SIM can use in a cycle."""
 
+USAGE_FELL = "usage_fell"
+"""Flag: less usage than was known of the same cycle before; counters only grow within a cycle."""
+
+USAGE_SPIKE = "usage_spike"
+"""Flag: far more usage than in the cycle before."""
+
 NO_DETAILS = "no_details"
 """Reason: the activation date could not be read; the SIM counts as active for the whole cycle."""
 
@@ -38,7 +44,7 @@ _PLACE = ("page", "row")
 class Checked:
     """Good rows with the columns of their pages, and ``REJECT_SCHEMA`` for the others.
 
-    Good rows of pages also have ``page_index``: which of the given pages they stood on, from 0.
+    Good rows also have ``page_index``: which of the given pages they stood on, from 0.
     """
 
     good: pl.DataFrame
@@ -81,17 +87,35 @@ def check_usage(pages: Sequence[UsagePage]) -> Checked:
     return _split(rows, pages, "usage", ("iccid", "zone", *_USAGE_LIMITS))
 
 
-def check_usage_sums(usage: pl.DataFrame) -> Checked:
-    """Check usage per SIM after its zones were added up; the sums have no page."""
-    rows = usage.with_columns(page=pl.lit(0), row=pl.lit(0))
-    rows = _with_first_problem(
-        rows,
-        [
-            (~pl.col(name).is_between(0, largest), name, OUT_OF_RANGE)
-            for name, largest in _USAGE_LIMITS.items()
-        ],
+def impossible_sums(sums: pl.DataFrame) -> pl.DataFrame:
+    """Select the rows of ``USAGE_SUM_SCHEMA`` whose sums no SIM can have in a cycle."""
+    return sums.filter(
+        pl.any_horizontal(pl.col(name) > largest for name, largest in _USAGE_LIMITS.items())
     )
-    return _split(rows, (), "usage", ("iccid", *_USAGE_LIMITS))
+
+
+def sum_rejects(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return the ``REJECT_SCHEMA`` rows of impossible sums."""
+    return _about_sums(sums, "usage", pl.lit(OUT_OF_RANGE))
+
+
+def usage_flags(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of ``REJECT_SCHEMA`` for usage that is kept, but unusual (C4)."""
+    reason = pl.when(pl.col("usage_bytes") < pl.col("known_bytes")).then(pl.lit(USAGE_FELL))
+    return _about_sums(sums, "flag", reason.otherwise(pl.lit(USAGE_SPIKE)))
+
+
+def _about_sums(sums: pl.DataFrame, source: str, reason: pl.Expr) -> pl.DataFrame:
+    raw = [json.dumps(row) for row in sums.drop("match_key").iter_rows(named=True)]
+    return sums.select(
+        pl.lit(source).alias("source"),
+        pl.lit(0, dtype=pl.Int64).alias("page"),
+        pl.lit(0, dtype=pl.Int64).alias("row"),
+        pl.lit("usage_bytes").alias("column"),
+        pl.col("usage_bytes").cast(pl.String).alias("value"),
+        reason.alias("reason"),
+        pl.Series("raw", raw, dtype=pl.String),
+    )
 
 
 def missing_details(iccid: str, why: str) -> pl.DataFrame:
@@ -139,16 +163,11 @@ def _split(
     columns: Sequence[str],
 ) -> Checked:
     bad = rows.filter(pl.col("reason").is_not_null())
-    good = rows.filter(pl.col("reason").is_null()).select(
-        *columns, *(["page_index"] if pages else [])
-    )
-    if pages:
-        raw = [
-            json.dumps(pages[index].raw[row - 1])
-            for index, row in bad.select("page_index", "row").iter_rows()
-        ]
-    else:
-        raw = [json.dumps(row) for row in bad.select(columns).iter_rows(named=True)]
+    good = rows.filter(pl.col("reason").is_null()).select(*columns, "page_index")
+    raw = [
+        json.dumps(pages[index].raw[row - 1])
+        for index, row in bad.select("page_index", "row").iter_rows()
+    ]
     rejects = bad.select(
         pl.lit(source).alias("source"),
         *(pl.col(name).cast(pl.Int64) for name in _PLACE),

@@ -23,7 +23,8 @@ from core.optimisation import fleet_sequences, solve_unit
 from core.optimiser.result import SolveParams
 from core.storage.audit import Author
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import SqlDeviceStore, load_devices
+from core.storage.device_store import SqlDeviceStore
+from core.storage.devices import load_devices
 from core.storage.engine import insert_row, open_engine, reading, writing
 from core.storage.instances import create_instance, find_instances
 from core.storage.migrate import upgrade
@@ -35,7 +36,12 @@ from core.storage.results import publish
 from core.storage.schema import metadata, optimization_session
 from core.storage.snapshot import load_snapshot, save_grouping
 from core.storage.unit_results import finished_units, save_unit_results
-from core.sync.store import DEVICE_STAGE_SCHEMA, USAGE_STAGE_SCHEMA
+from core.sync.store import (
+    DEVICE_STAGE_SCHEMA,
+    REJECT_SCHEMA,
+    USAGE_STAGE_SCHEMA,
+    RunRequest,
+)
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MB = 1 << 20
@@ -262,19 +268,25 @@ def test_death_at_any_statement_of_a_device_publish_changes_no_row(open_copy):
     store = SqlDeviceStore(engine)
 
     def staged(rows, usage):
-        run = store.start_run(service_provider_id=1, kind="full", session_id=None, now=NOW)
-        frame = [(i, "ACTIVATED", plan, "C", None, n) for n, (i, plan) in enumerate(rows)]
-        store.stage_devices(run, pl.DataFrame(frame, schema=DEVICE_STAGE_SCHEMA, orient="row"))
-        frame = [(i, n_bytes, 0, 0) for i, n_bytes in usage]
-        store.stage_usage(run, pl.DataFrame(frame, schema=USAGE_STAGE_SCHEMA, orient="row"))
+        request = RunRequest(service_provider_id=1, period_id=1, since=None, page_size=50)
+        run = store.open_run(request, now=NOW)
+        rejects = pl.DataFrame(schema=REJECT_SCHEMA)
+        frame = [(i, "ACTIVATED", plan, "C", None, False, n) for n, (i, plan) in enumerate(rows)]
+        devices = pl.DataFrame(frame, schema=DEVICE_STAGE_SCHEMA, orient="row")
+        store.stage_devices(run, devices, rejects, run.progress)
+        frame = [(i, "A", "", n_bytes, 0, 0) for i, n_bytes in usage]
+        used = pl.DataFrame(frame, schema=USAGE_STAGE_SCHEMA, orient="row")
+        store.stage_usage(run, used, rejects, run.progress, period_id=1)
         return run
 
-    first = staged([("1", "A"), ("2", "A")], [("1", 5)])
-    store.publish(first, period_id=1, now=NOW)
+    def publish_run(run):
+        store.publish(run, today=NOW.date(), now=NOW)
+
+    publish_run(staged([("1", "A"), ("2", "A")], [("1", 5)]))
     run = staged([("2", "B"), ("3", "B")], [("1", 7), ("3", 9)])
     before = contents(engine)
     k = 1
-    while dies_at(engine, k, lambda _: store.publish(run, period_id=1, now=NOW)):
+    while dies_at(engine, k, lambda _: publish_run(run)):
         assert contents(engine) == before
         k += 1
     assert k > 8

@@ -24,7 +24,8 @@ from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
 from core.storage import catalogue_changes
 from core.storage.audit import Author
-from core.storage.devices import SqlDeviceStore, load_devices
+from core.storage.device_store import SqlDeviceStore
+from core.storage.devices import load_devices
 from core.storage.engine import open_engine
 from core.storage.migrate import upgrade
 from core.storage.records import ProviderSettings
@@ -39,14 +40,13 @@ REQUEST = SyncRequest(
     period_id=1,
     cycle=CYCLE,
     prorated_communication_plans=frozenset({"Trial Kits"}),
-    batch_rows=100,
 )
 PLACES = {
     "first list call": {"matching": "/devices?", "on_call": 1},
     "a page in the middle": {"matching": "/devices?", "on_call": 40},
     "the last look at the list": {"matching": "/devices?", "on_call": -1},
     "usage": {"matching": "ratePlanName=FLEX-5MB&", "on_call": 2},  # of three pages
-    "details": {"matching": "/devices/", "on_call": 2},
+    "details": {"matching": "/devices/", "on_call": 3},  # the first asks for the cycle
 }
 
 
@@ -161,7 +161,7 @@ def test_a_lasting_fault_is_an_error_and_changes_nothing(server, engine, clean, 
     with pytest.raises(CarrierError):
         synchronise(server, engine)
     assert load_devices(engine, 1, 1).equals(expected)
-    assert SqlDeviceStore(engine).last_published(1).run_id == 1
+    assert SqlDeviceStore(engine).history(1).last.run_id == 1
 
     server.script([])
     synchronise(server, engine)
@@ -186,7 +186,7 @@ def test_no_page_says_that_it_is_the_last(server, engine, clean):
 
 def test_unreadable_details_keep_the_sim_and_say_so(server, engine, clean):
     expected, _ = clean
-    server.script([Fault(kind=FaultKind.SERVER_ERROR, matching="/devices/", times=3)])
+    server.script([Fault(kind=FaultKind.SERVER_ERROR, matching="/devices/", on_call=2, times=3)])
     result = synchronise(server, engine)
     assert result.rejects["no_details"] == 1
     stored = load_devices(engine, 1, 1)

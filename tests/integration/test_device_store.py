@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -11,10 +14,13 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import StorageError
+from core.carriers.base import ScanBookmark
+from core.domain import MAX_USAGE_BYTES
+from core.errors import FencedOffError, StorageError, SyncBusyError
 from core.storage.audit import Author
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import SqlDeviceStore, load_devices, load_rejects
+from core.storage.device_store import SqlDeviceStore
+from core.storage.devices import load_devices
 from core.storage.engine import open_engine, reading, writing
 from core.storage.migrate import upgrade
 from core.storage.records import ProviderSettings
@@ -25,13 +31,18 @@ from core.storage.schema import (
     jasper_device_staging,
     jasper_usage_staging,
 )
+from core.storage.sync_rejects import load_rejects
+from core.sync.progress import SyncProgress
 from core.sync.store import (
     ACTIVATION_STAGE_SCHEMA,
     DEVICE_STAGE_SCHEMA,
     REJECT_SCHEMA,
     USAGE_STAGE_SCHEMA,
+    USAGE_SUM_SCHEMA,
     DeviceStore,
     PublishCounts,
+    RunHistory,
+    RunRequest,
 )
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -81,29 +92,57 @@ def store(engine) -> DeviceStore:
     return SqlDeviceStore(engine)
 
 
-def start(store, kind="full", now=NOW, provider=PROVIDER):
-    return store.start_run(service_provider_id=provider, kind=kind, session_id=None, now=now)
+def start(store, kind="full", now=NOW, provider=PROVIDER, period=PERIOD, page_size=50):
+    request = RunRequest(
+        service_provider_id=provider,
+        period_id=period,
+        since=None if kind == "full" else NOW - timedelta(days=1),
+        page_size=page_size,
+    )
+    return store.open_run(request, now=now)
+
+
+def device_frame(rows):
+    """Rows of iccid, status, rate plan, communication plan, activation date, position."""
+    full = [(*row[:5], False, row[5]) for row in rows]
+    return pl.DataFrame(full, schema=DEVICE_STAGE_SCHEMA, orient="row")
 
 
 def devices(*rows):
     """Rows of iccid, rate plan, position; the rest is the same for all."""
-    return pl.DataFrame(
-        [(iccid, "ACTIVATED", plan, "C1", None, position) for iccid, plan, position in rows],
-        schema=DEVICE_STAGE_SCHEMA,
-        orient="row",
-    )
+    return device_frame((i, "ACTIVATED", plan, "C1", None, position) for i, plan, position in rows)
+
+
+ZONES = itertools.count()
 
 
 def usage(*rows):
-    return pl.DataFrame([(*row, 0, 0) for row in rows], schema=USAGE_STAGE_SCHEMA, orient="row")
+    """Rows of iccid, bytes, each in a zone of its own."""
+    full = [(iccid, "A", f"{next(ZONES)}", n_bytes, 0, 0) for iccid, n_bytes in rows]
+    return pl.DataFrame(full, schema=USAGE_STAGE_SCHEMA, orient="row")
+
+
+def stage_devices(store, run, frame, rejected=None, progress=None):
+    store.stage_devices(
+        run, frame, rejects() if rejected is None else rejected, progress or run.progress
+    )
+
+
+def stage_usage(store, run, frame, period=PERIOD):
+    store.stage_usage(run, frame, rejects(), run.progress, period_id=period)
+
+
+def stage_dates(store, run, *rows):
+    frame = pl.DataFrame(rows, schema=ACTIVATION_STAGE_SCHEMA, orient="row")
+    store.stage_activation(run, frame, rejects())
 
 
 def rejects(*rows):
     return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
 
 
-def publish(store, run, period=PERIOD, now=NOW):
-    return store.publish(run, period_id=period, now=now)
+def publish(store, run, now=NOW, today=None):
+    return store.publish(run, today=today or NOW.date(), now=now)
 
 
 LONG, SHORT = "89014103270100000058", "8901410327010000005"
@@ -124,24 +163,24 @@ def count(engine, table):
 
 def synced(store, *rows, kind="full", usages=(), now=NOW):
     run = start(store, kind, now)
-    store.stage_devices(run, devices(*rows))
-    store.stage_usage(run, usage(*usages))
+    stage_devices(store, run, devices(*rows))
+    stage_usage(store, run, usage(*usages))
     return publish(store, run, now=now)
 
 
 def test_published_devices_come_back_with_their_usage(engine, store):
     run = start(store)
-    staged = pl.DataFrame(
+    staged = device_frame(
         [
             ("2", "ACTIVATED", "A", "C1", date(2026, 11, 9), 1),
             ("1", "TEST", None, None, None, 2),
-        ],
-        schema=DEVICE_STAGE_SCHEMA,
-        orient="row",
+        ]
     )
-    store.stage_devices(run, staged)
-    store.stage_usage(
-        run, pl.DataFrame([("2", 1 << 40, 3, 61)], schema=USAGE_STAGE_SCHEMA, orient="row")
+    stage_devices(store, run, staged)
+    stage_usage(
+        store,
+        run,
+        pl.DataFrame([("2", "A", "", 1 << 40, 3, 61)], schema=USAGE_STAGE_SCHEMA, orient="row"),
     )
     assert load_devices(engine, PROVIDER, PERIOD).is_empty()
     counts = publish(store, run)
@@ -175,9 +214,9 @@ def test_published_devices_come_back_with_their_usage(engine, store):
 
 def test_the_row_with_the_largest_position_wins_in_whatever_order_rows_arrive(engine, store):
     run = start(store)
-    store.stage_devices(run, devices(("1", "new", 7), ("1", "old", 3)))
-    store.stage_devices(run, devices(("1", "older", 1), ("2", "first", 2)))
-    store.stage_devices(run, devices(("2", "second", 9)))
+    stage_devices(store, run, devices(("1", "new", 7), ("1", "old", 3)))
+    stage_devices(store, run, devices(("1", "older", 1), ("2", "first", 2)))
+    stage_devices(store, run, devices(("2", "second", 9)))
     assert publish(store, run) == PublishCounts(devices=2, duplicates=3, usage_rows=0, removed=0)
     assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["new", "second"]
 
@@ -185,16 +224,16 @@ def test_the_row_with_the_largest_position_wins_in_whatever_order_rows_arrive(en
 def test_a_page_that_is_staged_twice_changes_nothing(engine, store):
     run = start(store)
     for _ in range(2):
-        store.stage_devices(run, devices(("1", "A", 1), ("2", "B", 2)))
+        stage_devices(store, run, devices(("1", "A", 1), ("2", "B", 2)))
     assert publish(store, run).devices == 2
     assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A", "B"]
 
 
 def test_usage_on_several_plans_adds_up(engine, store):
     run = start(store)
-    store.stage_devices(run, devices(("1", "A", 1)))
-    store.stage_usage(run, usage(("1", 5), ("1", 7)))
-    store.stage_usage(run, usage(("1", 100)))
+    stage_devices(store, run, devices(("1", "A", 1)))
+    stage_usage(store, run, usage(("1", 5), ("1", 7)))
+    stage_usage(store, run, usage(("1", 100)))
     assert publish(store, run).usage_rows == 1
     assert load_devices(engine, PROVIDER, PERIOD)["usage_bytes"].to_list() == [112]
 
@@ -226,7 +265,7 @@ def test_a_full_run_marks_the_devices_it_did_not_see_and_takes_them_back(engine,
 def test_a_provider_does_not_touch_the_devices_of_another(engine, store):
     synced(store, ("1", "A", 1))
     run = start(store, provider=OTHER_PROVIDER)
-    store.stage_devices(run, devices(("1", "Z", 1), ("9", "Z", 2)))
+    stage_devices(store, run, devices(("1", "Z", 1), ("9", "Z", 2)))
     assert publish(store, run).removed == 0
     assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A"]
     assert load_devices(engine, OTHER_PROVIDER, PERIOD)["iccid"].to_list() == ["1", "9"]
@@ -234,20 +273,19 @@ def test_a_provider_does_not_touch_the_devices_of_another(engine, store):
 
 def test_usage_belongs_to_its_billing_period(engine, store):
     synced(store, ("1", "A", 1), usages=[("1", 10)])
-    run = start(store)
-    store.stage_devices(run, devices(("1", "A", 1)))
-    store.stage_usage(run, usage(("1", 3)))
-    publish(store, run, period=NEXT_PERIOD)
+    run = start(store, period=NEXT_PERIOD)
+    stage_devices(store, run, devices(("1", "A", 1)))
+    stage_usage(store, run, usage(("1", 3)), NEXT_PERIOD)
+    publish(store, run)
     assert load_devices(engine, PROVIDER, PERIOD)["usage_bytes"].to_list() == [10]
     assert load_devices(engine, PROVIDER, NEXT_PERIOD)["usage_bytes"].to_list() == [3]
 
 
 def test_activation_dates_of_staged_devices_are_kept_by_later_runs_that_tell_none(engine, store):
     run = start(store)
-    store.stage_devices(run, devices(("1", "A", 1), ("2", "A", 2)))
-    dates = [("1", date(2026, 11, 5)), ("9", date(2026, 11, 6)), ("2", None)]
-    store.stage_activation(run, pl.DataFrame(dates, schema=ACTIVATION_STAGE_SCHEMA, orient="row"))
-    store.stage_devices(run, devices(("1", "A", 5)))
+    stage_devices(store, run, devices(("1", "A", 1), ("2", "A", 2)))
+    stage_dates(store, run, ("1", date(2026, 11, 5)), ("9", date(2026, 11, 6)), ("2", None))
+    stage_devices(store, run, devices(("1", "A", 5)))
     publish(store, run)
     synced(store, ("1", "A", 1), ("2", "A", 2))
     found = load_devices(engine, PROVIDER, PERIOD)
@@ -256,8 +294,8 @@ def test_activation_dates_of_staged_devices_are_kept_by_later_runs_that_tell_non
 
 def test_a_published_run_published_again_tells_the_same_counts_and_changes_nothing(engine, store):
     run = start(store)
-    store.stage_devices(run, devices(("1", "A", 1), ("1", "B", 2)))
-    store.stage_usage(run, usage(("1", 5)))
+    stage_devices(store, run, devices(("1", "A", 1), ("1", "B", 2)))
+    stage_usage(store, run, usage(("1", 5)))
     first = publish(store, run)
     synced(store, ("1", "C", 1), kind="incremental", now=NOW + timedelta(hours=1))
     assert publish(store, run, now=NOW + timedelta(hours=2)) == first
@@ -267,16 +305,17 @@ def test_a_published_run_published_again_tells_the_same_counts_and_changes_nothi
 def test_a_failed_run_changes_nothing_and_leaves_no_staging(engine, store):
     synced(store, ("1", "A", 1))
     run = start(store)
-    store.stage_devices(run, devices(("1", "B", 1)))
-    store.add_rejects(run, rejects(("devices", 1, 2, "iccid", "x", "bad_iccid", "{}")))
+    stage_devices(store, run, devices(("1", "B", 1)))
+    bad = rejects(("devices", 1, 2, "iccid", "x", "bad_iccid", "{}"))
+    stage_devices(store, run, devices(), bad)
     store.fail(run, error="the carrier is down", now=NOW)
     store.fail(run, error="again", now=NOW)
     assert count(engine, jasper_device_staging) == 0
     assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A"]
-    assert load_rejects(engine, run).height == 1
+    assert load_rejects(engine, run.id).height == 1
     with reading(engine) as connection:
         row = connection.execute(
-            sa.select(device_sync_run).where(device_sync_run.c.Id == run)
+            sa.select(device_sync_run).where(device_sync_run.c.Id == run.id)
         ).one()
     assert (row.Status, row.ErrorMessage, row.FinishedAt) == ("failed", "the carrier is down", NOW)
     with pytest.raises(StorageError, match="has failed and cannot be published"):
@@ -286,23 +325,25 @@ def test_a_failed_run_changes_nothing_and_leaves_no_staging(engine, store):
 @pytest.mark.parametrize("end", ["publish", "fail"])
 def test_nothing_can_be_staged_in_a_closed_run(store, end):
     run = start(store)
-    store.stage_devices(run, devices(("1", "A", 1)))
+    stage_devices(store, run, devices(("1", "A", 1)))
     if end == "publish":
         publish(store, run)
     else:
         store.fail(run, error="x", now=NOW)
-    for stage, frame in (
-        (store.stage_devices, devices(("1", "B", 2))),
-        (store.stage_usage, usage(("1", 1))),
-        (store.stage_activation, pl.DataFrame(schema=ACTIVATION_STAGE_SCHEMA)),
+    for stage in (
+        lambda: stage_devices(store, run, devices(("1", "B", 2))),
+        lambda: stage_usage(store, run, usage(("1", 1))),
+        lambda: stage_dates(store, run),
+        lambda: store.save_progress(run, run.progress),
+        lambda: store.drop_usage(run, pl.DataFrame(schema=USAGE_SUM_SCHEMA), rejects()),
     ):
         with pytest.raises(StorageError, match="not running: nothing can be staged"):
-            stage(run, frame)
+            stage()
 
 
 def test_an_unknown_run_is_named(store):
     with pytest.raises(StorageError, match="synchronisation run 77 is unknown"):
-        publish(store, 77)
+        publish(store, replace(start(store), id=77))
 
 
 def test_a_full_run_without_any_device_does_not_empty_the_account(engine, store):
@@ -316,31 +357,129 @@ def test_a_full_run_without_any_device_does_not_empty_the_account(engine, store)
 def test_rejects_are_kept_once_in_order(engine, store):
     run = start(store)
     first = ("devices", 1, 2, "iccid", "x", "bad_iccid", '{"iccid": "x"}')
-    second = ("usage", None, None, None, None, "out_of_range", "{}")
-    store.add_rejects(run, rejects(second, first))
-    store.add_rejects(run, rejects(first))
-    store.add_rejects(run, rejects(second, second))
-    assert load_rejects(engine, run).rows() == [second, first]
+    second = ("usage", 0, 0, None, None, "out_of_range", "{}")
+    flag = ("flag", 0, 0, "usage_bytes", "5", "usage_fell", "{}")
+    stage_devices(store, run, devices(), rejects(second, first))
+    stage_devices(store, run, devices(), rejects(first))
+    stage_devices(store, run, devices(), rejects(second, second, flag))
+    assert store.counts(run).rejects == {"bad_iccid": 1, "out_of_range": 1}
+    assert store.counts(run).flags == {"usage_fell": 1}
+    assert load_rejects(engine, run.id).rows() == [second, first, flag]
     with reading(engine) as connection:
         counted = connection.execute(sa.select(device_sync_run.c.RejectCount)).scalar_one()
     assert counted == 2
 
 
-def test_staged_plans_and_iccids_are_those_of_the_newest_rows(store):
-    run = start(store)
-    store.stage_devices(run, devices(("3", "A", 1), ("1", "B", 2), ("2", "A", 3), ("3", "C", 4)))
-    store.stage_devices(run, devices(("4", None, 5)))
-    assert store.staged_rate_plans(run) == ["A", "B", "C"]
-    assert list(store.staged_iccids(run, None)) == [["1", "2", "3", "4"]]
-    assert list(store.staged_iccids(run, ["A", "C"])) == [["2", "3"]]
-    assert list(store.staged_iccids(run, [])) == []
+def whole(*iccids):
+    full = [(iccid, "", "", 1, 0, 0) for iccid in iccids]
+    return pl.DataFrame(full, schema=USAGE_STAGE_SCHEMA, orient="row")
 
 
-def test_staged_iccids_come_in_slices(store, monkeypatch):
-    monkeypatch.setattr("core.storage.devices.ICCID_SLICE", 2)
+def unread(store, run, plan, period=PERIOD):
+    return list(store.iccids_without_usage(run, plan, period_id=period))
+
+
+def test_plans_and_iccids_are_those_of_the_newest_rows(store):
     run = start(store)
-    store.stage_devices(run, devices(*((f"{n}", "A", n) for n in range(5))))
-    assert list(store.staged_iccids(run, None)) == [["0", "1"], ["2", "3"], ["4"]]
+    stage_devices(store, run, devices(("3", "A", 1), ("1", "B", 2), ("2", "A", 3), ("3", "C", 4)))
+    stage_devices(store, run, devices(("4", None, 5)))
+    assert store.used_rate_plans(run) == ["A", "B", "C"]
+    assert unread(store, run, "A") == [["2"]]
+    assert unread(store, run, "C") == [["3"]]
+    assert unread(store, run, "D") == []
+
+
+def test_an_incremental_run_counts_in_the_sims_that_were_not_modified(store):
+    synced(store, ("1", "A", 1), ("2", "A", 2), ("3", "Z", 3))
+    run = start(store, "incremental")
+    stage_devices(store, run, devices(("2", "B", 1), ("4", "A", 2)))
+    assert store.used_rate_plans(run) == ["A", "B", "Z"]
+    assert unread(store, run, "A") == [["4"], ["1"]]
+    stage_usage(store, run, whole("1"))
+    assert unread(store, run, "A") == [["4"]]
+    assert unread(store, run, "A", NEXT_PERIOD) == [["4"], ["1"]]
+
+
+def test_sims_whose_whole_usage_is_staged_are_not_asked_again_and_it_counts_alone(engine, store):
+    run = start(store)
+    stage_devices(store, run, devices(("1", "A", 1), ("2", "A", 2)))
+    stage_usage(store, run, usage(("1", 500), ("2", 7)))
+    stage_usage(store, run, whole("1"))
+    assert unread(store, run, "A") == [["2"]]
+    publish(store, run)
+    assert stored(engine) == [("1", "A", 1), ("2", "A", 7)]
+
+
+def test_iccids_come_in_slices(store, monkeypatch):
+    monkeypatch.setattr("core.storage.staged_sims.ICCID_SLICE", 2)
+    run = start(store)
+    stage_devices(store, run, devices(*((f"{n}", "A", n) for n in range(5))))
+    assert unread(store, run, "A") == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def test_sims_are_asked_for_their_activation_once(store):
+    run = start(store)
+    asks = devices(("1", "A", 1), ("2", "A", 2), ("3", "A", 3))
+    asks = asks.with_columns(asks_activation=pl.col("iccid") != "3")
+    stage_devices(store, run, asks)
+    assert list(store.iccids_to_ask(run)) == [["1", "2"]]
+    stage_dates(store, run, ("1", None))
+    assert list(store.iccids_to_ask(run)) == [["2"]]
+
+
+def test_unusual_usage_is_told_the_impossible_first(store):
+    gb = 1 << 30
+    run = start(store)
+    stage_devices(store, run, devices(*((f"{n}", "A", n) for n in range(6))))
+    stage_usage(store, run, usage(("0", gb), ("1", 100), ("2", 7), ("4", 5)))
+    publish(store, run)
+    run = start(store, "incremental")
+    stage_usage(store, run, usage(("1", 99), ("2", 7), ("5", MAX_USAGE_BYTES), ("5", 1)))
+    (found,) = store.unusual_usage(run)
+    assert found.select("iccid", "usage_bytes", "known_bytes").rows() == [
+        ("5", MAX_USAGE_BYTES + 1, None),
+        ("1", 99, 100),
+    ]
+    store.fail(run, error="x", now=NOW)
+    run = start(store, period=NEXT_PERIOD)
+    rows = [("0", 10 * gb + 1), ("1", 5 * gb), ("2", 70), ("4", gb), ("3", 99 * gb)]
+    stage_usage(store, run, usage(*rows), NEXT_PERIOD)
+    (found,) = store.unusual_usage(run)
+    assert found.select("iccid", "before_bytes").rows() == [("0", gb), ("1", 100)]
+    store.drop_usage(run, found.head(1), rejects())
+    (found,) = store.unusual_usage(run)
+    assert found["iccid"].to_list() == ["1"]
+
+
+def days(engine):
+    with reading(engine) as connection:
+        rows = connection.execute(
+            sa.select(
+                device_usage.c.ICCID, device_usage.c.DaysWithUsage, device_usage.c.LastGrowthDate
+            )
+        )
+        return [tuple(row) for row in rows]
+
+
+def test_days_with_usage_are_those_on_which_it_grew(engine, store):
+    day = NOW.date()
+    for n, (today, n_bytes) in enumerate([(0, 0), (1, 5), (1, 9), (2, 9), (3, 10)]):
+        run = start(store)
+        stage_devices(store, run, devices(("1", "A", 1)))
+        stage_usage(store, run, usage(("1", n_bytes)))
+        publish(store, run, today=day + timedelta(days=today), now=NOW + timedelta(hours=n))
+    assert days(engine) == [("1", 2, day + timedelta(days=3))]
+
+
+def test_of_the_days_of_a_past_cycle_nothing_is_known(engine, store):
+    assert [p.id for p in store.unsynced_periods(PROVIDER, NEXT_PERIOD)] == [PERIOD]
+    run = start(store, period=NEXT_PERIOD)
+    stage_devices(store, run, devices(("1", "A", 1)))
+    stage_usage(store, run, usage(("1", 5)), PERIOD)
+    stage_usage(store, run, usage(("1", 6)), NEXT_PERIOD)
+    assert publish(store, run).usage_rows == 2
+    assert sorted(days(engine), key=str) == [("1", 1, NOW.date()), ("1", None, None)]
+    assert store.unsynced_periods(PROVIDER, NEXT_PERIOD) == []
 
 
 @pytest.mark.parametrize(("older", "newer"), [(LONG, SHORT), (SHORT, LONG)])
@@ -348,16 +487,15 @@ def test_both_forms_of_a_number_are_one_staged_sim_in_the_form_of_the_newest_row
     engine, store, older, newer
 ):
     run = start(store)
-    store.stage_devices(run, devices((older, "old", 1), (OTHER_SIM, "A", 2)))
-    dates = [(newer, date(2026, 11, 5))]
-    store.stage_activation(run, pl.DataFrame(dates, schema=ACTIVATION_STAGE_SCHEMA, orient="row"))
-    store.stage_devices(run, devices((newer, "new", 3)))
-    store.stage_devices(run, devices((older, "late", 0)))
-    store.stage_usage(run, usage((older, 5), (MISTYPED, 1000)))
-    store.stage_usage(run, usage((newer, 7)))
-    assert store.staged_rate_plans(run) == ["A", "new"]
-    assert list(store.staged_iccids(run, None)) == [[OTHER_SIM, newer]]
-    store.stage_usage(run, usage((older, 100)))
+    stage_devices(store, run, devices((older, "old", 1), (OTHER_SIM, "A", 2)))
+    stage_dates(store, run, (newer, date(2026, 11, 5)))
+    stage_devices(store, run, devices((newer, "new", 3)))
+    stage_devices(store, run, devices((older, "late", 0)))
+    stage_usage(store, run, usage((older, 5), (MISTYPED, 1000)))
+    stage_usage(store, run, usage((newer, 7)))
+    assert store.used_rate_plans(run) == ["A", "new"]
+    assert unread(store, run, "new") == [[newer]]
+    stage_usage(store, run, usage((older, 100)))
     counts = publish(store, run)
     assert counts == PublishCounts(devices=2, duplicates=2, usage_rows=2, removed=0)
     assert stored(engine) == [(OTHER_SIM, "A", None), (newer, "new", 112)]
@@ -373,10 +511,10 @@ def test_a_stored_sim_is_found_by_the_other_form_and_its_usage_goes_along(
     synced(store, (before, "A", 1), (OTHER_SIM, "A", 2), usages=[(before, 10), (OTHER_SIM, 20)])
     with writing(engine) as connection:
         connection.execute(sa.update(device).values(Jurisdiction="NY"))
-    run = start(store, kind)
-    store.stage_devices(run, devices((now, "B", 1), (OTHER_SIM, "B", 2)))
-    store.stage_usage(run, usage((before, 50)))
-    counts = publish(store, run, period=NEXT_PERIOD)
+    run = start(store, kind, period=NEXT_PERIOD)
+    stage_devices(store, run, devices((now, "B", 1), (OTHER_SIM, "B", 2)))
+    stage_usage(store, run, usage((before, 50)), NEXT_PERIOD)
+    counts = publish(store, run)
     assert counts == PublishCounts(devices=2, duplicates=0, usage_rows=1, removed=0)
     assert stored(engine) == [(OTHER_SIM, "B", 20), (now, "B", 10)]
     assert stored(engine, NEXT_PERIOD) == [(OTHER_SIM, "B", None), (now, "B", 50)]
@@ -412,46 +550,101 @@ def test_a_sim_that_is_stored_under_both_forms_is_one_again_after_the_next_run(e
 def test_a_provider_keeps_its_form_when_another_tells_the_same_sim_in_the_other(engine, store):
     synced(store, (LONG, "A", 1), usages=[(LONG, 5)])
     run = start(store, provider=OTHER_PROVIDER)
-    store.stage_devices(run, devices((SHORT, "Z", 1)))
-    store.stage_usage(run, usage((SHORT, 9)))
+    stage_devices(store, run, devices((SHORT, "Z", 1)))
+    stage_usage(store, run, usage((SHORT, 9)))
     publish(store, run)
     assert stored(engine) == [(LONG, "A", 5)]
     assert stored(engine, provider=OTHER_PROVIDER) == [(SHORT, "Z", 9)]
 
 
-def test_a_run_that_was_broken_off_is_failed_by_the_next_and_leaves_no_staging(engine, store):
-    broken, other = start(store), start(store, provider=OTHER_PROVIDER)
-    for run in (broken, other):
-        store.stage_devices(run, devices(("1", "A", 1)))
-        store.stage_usage(run, usage(("1", 5)))
-    later = NOW + timedelta(hours=1)
-    run = start(store, now=later)
+def test_a_run_that_broke_off_is_continued_and_its_first_process_writes_no_more(engine, store):
+    scan = ScanBookmark(asked_at=NOW, started_at=NOW, window=3, page=17)
+    progress = SyncProgress(scan=scan).with_usage_done(1, "A")
+    broken = start(store)
+    stage_devices(store, broken, devices(("1", "A", 1)), progress=progress)
+    run = start(store, now=NOW + timedelta(hours=5))
+    assert (run.id, run.attempt, run.staged_rows) == (broken.id, 2, 1)
+    assert run.progress == progress
+    for write in (
+        lambda: stage_devices(store, broken, devices(("1", "X", 9))),
+        lambda: publish(store, broken),
+    ):
+        with pytest.raises(FencedOffError, match="continued by another process"):
+            write()
+    store.fail(broken, error="too late", now=NOW)
+    stage_devices(store, run, devices(("2", "A", 2)))
+    assert publish(store, run).devices == 2
+    last = store.history(PROVIDER).last
+    assert (last.run_id, last.listed_from) == (run.id, NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "incremental"},
+        {"period": NEXT_PERIOD},
+        {"page_size": 100},
+        {"now": NOW + timedelta(hours=7)},
+    ],
+    ids=str,
+)
+def test_another_request_fails_the_run_that_broke_off_and_leaves_no_staging(engine, store, other):
+    broken, foreign = start(store), start(store, provider=OTHER_PROVIDER)
+    for run in (broken, foreign):
+        stage_devices(store, run, devices(("1", "A", 1)))
+        stage_usage(store, run, usage(("1", 5)))
+    run = start(store, **other)
+    assert (run.attempt, run.id > broken.id) == (1, True)
     with reading(engine) as connection:
         runs = connection.execute(sa.select(device_sync_run)).all()
-        staged = connection.execute(sa.select(jasper_device_staging.c.DeviceSyncRunId)).scalars()
-        assert staged.all() == [other]
-    assert {r.Id: (r.Status, r.FinishedAt) for r in runs} == {
-        broken: ("failed", later),
-        other: ("running", None),
-        run: ("running", None),
+        staged_runs = connection.execute(sa.select(jasper_device_staging.c.DeviceSyncRunId))
+        assert staged_runs.scalars().all() == [foreign.id]
+    assert {r.Id: r.Status for r in runs} == {
+        broken.id: "failed",
+        foreign.id: "running",
+        run.id: "running",
     }
     assert runs[0].ErrorMessage.startswith("broken off")
     assert count(engine, jasper_usage_staging) == 1
     with pytest.raises(StorageError, match="is failed, not running"):
-        store.stage_devices(broken, devices(("1", "A", 1)))
+        stage_devices(store, broken, devices(("1", "A", 1)))
 
 
-def test_the_last_published_run_is_the_newest_one_of_the_provider(store):
-    assert store.last_published(PROVIDER) is None
+def own(engine, **owner):
+    with writing(engine) as connection:
+        connection.execute(sa.update(device_sync_run).values(**owner))
+
+
+def test_a_run_whose_process_lives_is_left_alone(engine, store):
+    run = start(store)
+    own(engine, OwnerPid=os.getppid())
+    with pytest.raises(SyncBusyError, match=r"run 1 of provider 1 is at work \(process \d+ on"):
+        start(store)
+    own(engine, OwnerPid=2**22 + 1)  # beyond the largest process number
+    assert start(store).id == run.id
+
+
+def test_a_run_of_another_machine_is_left_alone_until_it_has_been_silent_for_long(engine, store):
+    run = start(store)
+    own(engine, OwnerHost="elsewhere/1", HeartbeatAt=datetime.now(tz=UTC))
+    with pytest.raises(SyncBusyError, match="on elsewhere"):
+        start(store)
+    own(engine, HeartbeatAt=datetime.now(tz=UTC) - timedelta(minutes=11))
+    assert start(store).attempt == run.attempt + 1
+
+
+def test_the_history_tells_the_newest_runs_of_the_provider(store):
+    assert store.history(PROVIDER) == RunHistory(last=None, last_full=None, has_failed_since=False)
     synced(store, ("1", "A", 1), now=NOW)
     synced(store, ("1", "A", 1), ("2", "A", 2), now=NOW + timedelta(days=1))
+    synced(store, ("1", "A", 1), kind="incremental", now=NOW + timedelta(days=2))
+    history = store.history(PROVIDER)
+    assert (history.last.kind, history.last.started_at) == ("incremental", NOW + timedelta(days=2))
+    assert (history.last_full.device_count, history.has_failed_since) == (2, False)
     failed = start(store, now=NOW + timedelta(days=2))
     store.fail(failed, error="x", now=NOW)
-    last = store.last_published(PROVIDER)
-    assert last is not None
-    assert (last.kind, last.device_count) == ("full", 2)
-    assert last.started_at == NOW + timedelta(days=1)
-    assert store.last_published(OTHER_PROVIDER) is None
+    assert store.history(PROVIDER) == replace(history, has_failed_since=True)
+    assert store.history(OTHER_PROVIDER).last is None
 
 
 ICCIDS = st.sampled_from(["1", "2", "3", "4"])
@@ -509,8 +702,8 @@ def test_any_series_of_runs_ends_like_the_plain_model(template, tmp_path_factory
         for page in pages:
             rows = [(i, "ACTIVATED", p, "C", d, position + k) for k, (i, p, d) in enumerate(page)]
             position += len(page)
-            store.stage_devices(run, pl.DataFrame(rows, schema=DEVICE_STAGE_SCHEMA, orient="row"))
-        store.stage_usage(run, usage(*usages))
+            stage_devices(store, run, device_frame(rows))
+        stage_usage(store, run, usage(*usages))
         is_empty_full = kind == "full" and position == 0 and bool(model.rows())
         if end == "fail" or is_empty_full:
             store.fail(run, error="x", now=NOW)
@@ -524,18 +717,23 @@ def test_any_series_of_runs_ends_like_the_plain_model(template, tmp_path_factory
     engine.dispose()
 
 
-def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store):
+def die_half_way(connection, *_):
+    connection.exec_driver_sql('INSERT INTO "DeviceUsage" ("ServiceProviderId") VALUES (999)')
+
+
+def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store, monkeypatch):
     synced(store, ("1", "A", 1), usages=[("1", 1)])
     before = load_devices(engine, PROVIDER, PERIOD)
     run = start(store)
-    store.stage_devices(run, devices(("1", "B", 1), ("2", "B", 2)))
-    store.stage_usage(run, usage(("2", 5)))
-    broken = SqlDeviceStore(engine)
+    stage_devices(store, run, devices(("1", "B", 1), ("2", "B", 2)))
+    stage_usage(store, run, usage(("2", 5)))
+    monkeypatch.setattr("core.storage.device_store.remove_unseen", die_half_way)
     with pytest.raises(sa.exc.IntegrityError):
-        broken.publish(run, period_id=999, now=NOW)  # no such period: fails half-way
+        publish(store, run)
+    monkeypatch.undo()
     assert load_devices(engine, PROVIDER, PERIOD).equals(before)
     assert publish(store, run).devices == 2
     with writing(engine) as connection:
         assert connection.execute(sa.select(device.c.LastSyncRunId).distinct()).scalars().all() == [
-            run
+            run.id
         ]

@@ -15,13 +15,14 @@ from core.sessions.lifecycle import Author, Owner, open_session, parse_parameter
 from core.stages.grouping import group_session, is_grouped, load_grouping
 from core.stages.session import load_context
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import SqlDeviceStore
+from core.storage.device_store import SqlDeviceStore
 from core.storage.engine import open_engine, writing
 from core.storage.migrate import upgrade
 from core.storage.plan_import import replace_catalogue
 from core.storage.records import ProviderSettings
 from core.storage.schema import carrier_rate_plan, optimization_session
 from core.storage.snapshot import load_snapshot
+from core.sync.store import REJECT_SCHEMA, RunRequest
 
 NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
 AUTHOR = Author(actor="test")
@@ -71,17 +72,22 @@ class Account:
     def synchronise(self, *sims: tuple[str, str, str, str, date | None]) -> None:
         """Iccid, status, rate plan, communication plan, activation date."""
         store = SqlDeviceStore(self.engine)
-        run_id = store.start_run(
-            service_provider_id=self.provider.id, kind="full", session_id=None, now=NOW
+        request = RunRequest(
+            service_provider_id=self.provider.id,
+            period_id=self.period.id,
+            since=None,
+            page_size=50,
         )
+        run = store.open_run(request, now=NOW)
         names = ["iccid", "status", "rate_plan", "communication_plan", "activated_date"]
         frame = pl.DataFrame(
             list(sims),
             schema={name: pl.Date if name == "activated_date" else pl.String for name in names},
             orient="row",
         ).with_row_index("position")
-        store.stage_devices(run_id, frame.with_columns(pl.col("position").cast(pl.Int64)))
-        store.publish(run_id, period_id=self.period.id, now=NOW)
+        rows = frame.with_columns(pl.col("position").cast(pl.Int64), asks_activation=pl.lit(False))
+        store.stage_devices(run, rows, pl.DataFrame(schema=REJECT_SCHEMA), run.progress)
+        store.publish(run, today=NOW.date(), now=NOW)
 
     def open(self):
         request = parse_parameters(

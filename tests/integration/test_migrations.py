@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -86,11 +87,16 @@ def test_alembic_sees_no_difference_between_schema_and_migrations(engine):
         assert compare_metadata(context, metadata) == []
 
 
+VERSIONS = tuple(
+    path.name[:4] for path in sorted(Path("core/storage/migrations/versions").glob("0*.py"))
+)
+
+
 def test_an_upgrade_tells_what_it_did_and_a_second_one_does_nothing(engine):
     before = upgrade(engine)
-    assert (before.applied, before.pending) == ((), ("0001", "0002", "0003"))
+    assert (before.applied, before.pending) == ((), VERSIONS)
     again = upgrade(engine)
-    assert (again.applied, again.pending) == (("0001", "0002", "0003"), ())
+    assert (again.applied, again.pending) == (VERSIONS, ())
     assert status(engine).is_current
     require_current(engine)
 

@@ -15,12 +15,13 @@ from core.stages.grouping import group_session
 from core.stages.sequencing import sequence_session
 from core.stages.session import load_context
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import SqlDeviceStore
+from core.storage.device_store import SqlDeviceStore
 from core.storage.engine import open_engine
 from core.storage.migrate import upgrade
 from core.storage.plan_import import replace_catalogue
 from core.storage.queues import load_sequences
 from core.storage.records import ProviderSettings
+from core.sync.store import REJECT_SCHEMA, RunRequest
 
 NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
 AUTHOR = Author(actor="test")
@@ -56,7 +57,10 @@ def sequenced(tmp_path):
     period = add_period(engine, provider.id, *dates, now=NOW, author=AUTHOR)
     replace_catalogue(engine, provider.id, PLANS, COMM_PLANS, now=NOW, author=AUTHOR)
     store = SqlDeviceStore(engine)
-    sync = store.start_run(service_provider_id=provider.id, kind="full", session_id=None, now=NOW)
+    sync = store.open_run(
+        RunRequest(service_provider_id=provider.id, period_id=period.id, since=None, page_size=50),
+        now=NOW,
+    )
     frame = pl.DataFrame(
         {
             "position": [0, 1],
@@ -65,11 +69,12 @@ def sequenced(tmp_path):
             "rate_plan": ["A", "B"],
             "communication_plan": ["X", "Y"],
             "activated_date": [None, None],
+            "asks_activation": [False, False],
         },
         schema_overrides={"activated_date": pl.Date},
     )
-    store.stage_devices(sync, frame)
-    store.publish(sync, period_id=period.id, now=NOW)
+    store.stage_devices(sync, frame, pl.DataFrame(schema=REJECT_SCHEMA), sync.progress)
+    store.publish(sync, today=NOW.date(), now=NOW)
 
     def run(given=None, max_sequences=3):
         request = parse_parameters(

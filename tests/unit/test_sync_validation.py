@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 
-from core.carriers.base import DEVICE_PAGE_SCHEMA, USAGE_PAGE_SCHEMA, DevicePage, UsagePage
+from core.carriers.base import (
+    DEVICE_PAGE_SCHEMA,
+    USAGE_PAGE_SCHEMA,
+    DevicePage,
+    ScanBookmark,
+    UsagePage,
+)
 from core.domain import MAX_COUNT, MAX_USAGE_BYTES
-from core.sync.store import REJECT_SCHEMA
-from core.sync.validation import check_devices, check_usage, check_usage_sums
+from core.sync.store import REJECT_SCHEMA, USAGE_SUM_SCHEMA
+from core.sync.validation import (
+    check_devices,
+    check_usage,
+    impossible_sums,
+    sum_rejects,
+    usage_flags,
+)
 
+MARK = ScanBookmark(asked_at=datetime(2026, 10, 1, tzinfo=UTC))
 GOOD = ("89014103270100000058", "ACTIVATED", "FLEX-1MB", "Telemetry East")
 OTHER = ("8988216716970004975", "INVENTORY", "FLEX-5MB", "Telemetry West")
 
@@ -19,7 +33,7 @@ OTHER = ("8988216716970004975", "INVENTORY", "FLEX-5MB", "Telemetry West")
 def device_page(*rows, number=1):
     raw = [dict(zip(DEVICE_PAGE_SCHEMA, row, strict=True)) for row in rows]
     frame = pl.DataFrame(list(rows), schema=DEVICE_PAGE_SCHEMA, orient="row")
-    return DevicePage(number=number, rows=frame, raw=raw, modified_since=None)
+    return DevicePage(number=number, rows=frame, raw=raw, modified_since=None, bookmark=MARK)
 
 
 def usage_page(*rows, number=1):
@@ -101,13 +115,25 @@ def test_impossible_usage_is_rejected(row, column, reason):
     assert (reject["column"], reject["reason"]) == (column, reason)
 
 
-def test_zones_that_add_up_to_the_impossible_are_rejected():
+def test_impossible_sums_are_rejects_and_unusual_ones_are_flagged():
     sums = pl.DataFrame(
-        [(GOOD[0], 2 * MAX_USAGE_BYTES, 0, 0), (OTHER[0], 5, 0, 0)],
-        schema={k: v for k, v in USAGE_PAGE_SCHEMA.items() if k != "zone"},
+        [
+            (1, GOOD[0][:19], GOOD[0], 2 * MAX_USAGE_BYTES, 0, 0, None, None),
+            (1, OTHER[0], OTHER[0], 5, MAX_COUNT + 1, 0, None, None),
+            (1, "fell", "fell", 5, 0, 0, 6, 6),
+            (1, "spike", "spike", 1 << 40, 0, 0, None, 6),
+        ],
+        schema=USAGE_SUM_SCHEMA,
         orient="row",
     )
-    checked = check_usage_sums(sums)
-    assert checked.good["iccid"].to_list() == [OTHER[0]]
-    assert checked.rejects["reason"].to_list() == ["out_of_range"]
-    assert checked.rejects.schema == pl.Schema(REJECT_SCHEMA)
+    impossible = impossible_sums(sums)
+    assert impossible["iccid"].to_list() == [GOOD[0], OTHER[0]]
+    rejects, flags = sum_rejects(impossible), usage_flags(sums.tail(2))
+    assert rejects.select("source", "reason").rows() == [("usage", "out_of_range")] * 2
+    assert flags.select("source", "reason").rows() == [
+        ("flag", "usage_fell"),
+        ("flag", "usage_spike"),
+    ]
+    assert '"iccid": "fell"' in flags["raw"][0]
+    for frame in (rejects, flags):
+        assert frame.schema == pl.Schema(REJECT_SCHEMA)

@@ -9,7 +9,7 @@ import pytest
 
 from core.domain import BillingCycle
 from core.stages import syncing
-from core.sync.store import PublishedRun
+from core.sync.store import PublishedRun, RunHistory
 
 
 @pytest.mark.parametrize(
@@ -29,26 +29,34 @@ def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_200_000(
         def __init__(self, _engine):
             pass
 
-        def last_published(self, provider_id):
+        def history(self, provider_id):
             if device_count is None:
-                return None
-            return PublishedRun(
+                return RunHistory(last=None, last_full=None, has_failed_since=False)
+            run = PublishedRun(
                 run_id=provider_id,
                 kind="full",
                 started_at=datetime(2026, 10, 1, tzinfo=UTC),
+                listed_from=None,
                 device_count=device_count,
             )
+            return RunHistory(last=run, last_full=run, has_failed_since=False)
 
     for name in ("load_rate_plans", "load_communication_plans"):
         monkeypatch.setattr(syncing, name, lambda *_: [])
     monkeypatch.setattr(syncing, "SqlDeviceStore", Store)
     monkeypatch.setattr(syncing, "sync_devices", lambda _client, _store, request, **_: request)
     cycle = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
-    context = SimpleNamespace(
-        provider=SimpleNamespace(id=7, time_zone="UTC", uses_proration=True),
-        period=SimpleNamespace(id=1, cycle=cycle),
-        session_id=1,
+    provider = SimpleNamespace(id=7, time_zone="UTC", uses_proration=True)
+    period = SimpleNamespace(id=1, cycle=cycle)
+    client = SimpleNamespace(
+        capabilities=SimpleNamespace(page_size=page_size, lists_modified_since=True)
     )
-    client = SimpleNamespace(capabilities=SimpleNamespace(page_size=page_size))
-    request = syncing.sync_session(None, context, client, now=lambda: datetime.now(tz=UTC))
+    request = syncing.sync_provider(
+        None,
+        provider,
+        period,
+        client,
+        options=syncing.SyncOptions(),
+        now=lambda: datetime.now(tz=UTC),
+    )
     assert request.max_pages == expected

@@ -1,0 +1,103 @@
+"""Which SIMs a synchronisation run still has to ask the carrier about (C7, B2).
+
+An incremental run has staged the SIMs that were modified; usage concerns all of them, so the published
+ones are counted in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from core.storage.engine import reading
+from core.storage.schema import device, jasper_device_staging, jasper_usage_staging
+from core.storage.sync_runs import load_run
+
+ICCID_SLICE = 5_000
+"""ICCIDs that are handed out at once."""
+
+
+def used_rate_plans(connection: sa.Connection, run: sa.RowMapping) -> list[str]:
+    """Distinct rate plans of the SIMs as they will be published, ascending."""
+    staged = jasper_device_staging.c
+    plans = set(
+        connection.execute(
+            sa.select(staged.RatePlan)
+            .where(staged.DeviceSyncRunId == run["Id"], staged.RatePlan.is_not(None))
+            .distinct()
+        ).scalars()
+    )
+    if run["Kind"] != "full":
+        plans.update(
+            connection.execute(
+                sa.select(device.c.RatePlan)
+                .where(
+                    device.c.ServiceProviderId == run["ServiceProviderId"],
+                    device.c.IsDeleted == sa.false(),
+                    device.c.RatePlan.is_not(None),
+                )
+                .distinct()
+            ).scalars()
+        )
+    return sorted(plans)
+
+
+def iccids_to_ask(engine: sa.Engine, run_id: int) -> Iterator[list[str]]:
+    """ICCIDs of the staged SIMs whose activation date is needed, in slices."""
+    staged = jasper_device_staging.c
+    statement = sa.select(staged.MatchKey, staged.ICCID).where(
+        staged.DeviceSyncRunId == run_id, staged.AsksActivation == sa.true()
+    )
+    yield from _in_slices(engine, statement, staged.MatchKey)
+
+
+def iccids_without_usage(
+    engine: sa.Engine, run_id: int, rate_plan: str, period_id: int
+) -> Iterator[list[str]]:
+    """ICCIDs of the SIMs on a rate plan whose whole usage of a period is not staged, in slices."""
+    staged, usage = jasper_device_staging.c, jasper_usage_staging.c
+    with reading(engine) as connection:
+        run = load_run(connection, run_id)
+
+    def is_told(key: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        return sa.exists().where(
+            usage.DeviceSyncRunId == run_id,
+            usage.BillingPeriodId == period_id,
+            usage.MatchKey == key,
+            usage.RatePlan == "",
+        )
+
+    statement = sa.select(staged.MatchKey, staged.ICCID).where(
+        staged.DeviceSyncRunId == run_id,
+        staged.RatePlan == rate_plan,
+        ~is_told(staged.MatchKey),
+    )
+    yield from _in_slices(engine, statement, staged.MatchKey)
+    if run["Kind"] == "full":
+        return
+    key = sa.func.substring(device.c.ICCID, 1, 19)
+    unchanged = sa.select(device.c.ICCID.label("MatchKey"), device.c.ICCID).where(
+        device.c.ServiceProviderId == run["ServiceProviderId"],
+        device.c.IsDeleted == sa.false(),
+        device.c.RatePlan == rate_plan,
+        ~is_told(key),
+        ~sa.exists().where(staged.DeviceSyncRunId == run_id, staged.MatchKey == key),
+    )
+    yield from _in_slices(engine, unchanged, device.c.ICCID)
+
+
+def _in_slices(
+    engine: sa.Engine, statement: sa.Select[tuple[str, str]], key: sa.ColumnElement[str]
+) -> Iterator[list[str]]:
+    """Read by key, each slice in a transaction of its own, so that writers need not wait."""
+    statement = statement.order_by(key).limit(ICCID_SLICE)
+    last = ""
+    while True:
+        with reading(engine) as connection:
+            part = connection.execute(statement.where(key > last)).all()
+        if part:
+            yield [row[1] for row in part]
+            last = part[-1][0]
+        if len(part) < ICCID_SLICE:
+            return

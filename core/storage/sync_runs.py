@@ -1,0 +1,284 @@
+"""Synchronisation runs: opened, continued by another process, closed; and what came before (C5, C6)."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.errors import FencedOffError, StorageError, SyncBusyError
+from core.sessions.process import host_identity, host_name, is_process_alive
+from core.storage.engine import insert_row
+from core.storage.schema import (
+    billing_period,
+    device_sync_run,
+    device_usage,
+    jasper_device_staging,
+    jasper_usage_staging,
+)
+from core.sync.progress import SyncProgress
+from core.sync.store import Period, PublishedRun, RunHistory, RunRequest, SyncRun
+
+CONTINUE_WITHIN = timedelta(hours=6)
+"""A run that broke off is continued for so long; what it read would be stale later."""
+
+SILENCE = timedelta(minutes=10)
+"""A run on another machine that has staged nothing for so long has lost its process."""
+
+
+def open_run(connection: sa.Connection, request: RunRequest, now: datetime) -> SyncRun:
+    """Continue the run that broke off, if it was the same request, else fail it and open a new one.
+
+    Raises
+    ------
+    SyncBusyError
+        If the run of another process is at work.
+    """
+    run = device_sync_run.c
+    left = (
+        connection.execute(
+            sa.select(device_sync_run)
+            .where(run.ServiceProviderId == request.service_provider_id, run.Status == "running")
+            .order_by(run.Id.desc())
+        )
+        .mappings()
+        .all()
+    )
+    continued: SyncRun | None = None
+    for row in left:
+        _refuse_busy(row, request)
+        continued = continued or _continued(row, request, now)
+        if continued is None or continued.id != row["Id"]:
+            reason = "broken off: its process ended without closing it"
+            close_failed(connection, row["Id"], reason, now)
+    if continued is not None:
+        update_run(
+            connection,
+            continued.id,
+            Attempt=continued.attempt,
+            OptimizationSessionId=request.session_id,
+            **_owner(),
+        )
+        return continued
+    run_id = insert_row(
+        connection,
+        device_sync_run,
+        ServiceProviderId=request.service_provider_id,
+        OptimizationSessionId=request.session_id,
+        BillingPeriodId=request.period_id,
+        Kind=request.kind,
+        ModifiedSince=request.since,
+        PageSize=request.page_size,
+        Status="running",
+        StartedAt=now,
+        Progress=SyncProgress().to_json(),
+        **_owner(),
+    )
+    return SyncRun(
+        id=run_id, attempt=1, since=request.since, staged_rows=0, progress=SyncProgress()
+    )
+
+
+def load_run(connection: sa.Connection, run_id: int) -> sa.RowMapping:
+    """Read a run.
+
+    Raises
+    ------
+    StorageError
+        If there is none of that number.
+    """
+    found = connection.execute(sa.select(device_sync_run).where(device_sync_run.c.Id == run_id))
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise StorageError(f"synchronisation run {run_id} is unknown")
+    return row
+
+
+def require_running(connection: sa.Connection, run: SyncRun) -> None:
+    """Refuse to write for a run that has ended or was continued by another process.
+
+    Raises
+    ------
+    StorageError
+        If it has ended.
+    FencedOffError
+        If another process goes on with it.
+    """
+    row = load_run(connection, run.id)
+    if row["Status"] != "running":
+        msg = f"synchronisation run {run.id} is {row['Status']}, not running: nothing can be staged in it"
+        raise StorageError(msg)
+    require_attempt(row, run)
+
+
+def require_attempt(row: sa.RowMapping, run: SyncRun) -> None:
+    """Refuse to go on with a run that another process continues.
+
+    Raises
+    ------
+    FencedOffError
+        If it does.
+    """
+    if row["Attempt"] != run.attempt:
+        msg = (
+            f"synchronisation run {run.id} is continued by another process (attempt "
+            f"{row['Attempt']}): this one, attempt {run.attempt}, writes nothing any more"
+        )
+        raise FencedOffError(msg)
+
+
+def update_run(connection: sa.Connection, run_id: int, **values: Any) -> None:
+    """Change columns of a run."""
+    connection.execute(
+        sa.update(device_sync_run).where(device_sync_run.c.Id == run_id).values(**values)
+    )
+
+
+def close_failed(connection: sa.Connection, run_id: int, error: str, now: datetime) -> None:
+    """Close a run as failed and clear its staging."""
+    clear_staging(connection, run_id)
+    update_run(connection, run_id, Status="failed", FinishedAt=now, ErrorMessage=error)
+
+
+def clear_staging(connection: sa.Connection, run_id: int) -> None:
+    """Delete what a run has staged."""
+    for staging in (jasper_device_staging, jasper_usage_staging):
+        connection.execute(sa.delete(staging).where(staging.c.DeviceSyncRunId == run_id))
+
+
+def load_history(connection: sa.Connection, service_provider_id: int) -> RunHistory:
+    """Read the newest complete runs of a provider, and whether the newest that has ended failed."""
+    run = device_sync_run.c
+
+    def newest(*conditions: sa.ColumnElement[bool]) -> PublishedRun | None:
+        statement = (
+            sa.select(device_sync_run)
+            .where(
+                run.ServiceProviderId == service_provider_id,
+                run.Status == "published",
+                *conditions,
+            )
+            .order_by(run.StartedAt.desc(), run.Id.desc())
+            .limit(1)
+        )
+        row = connection.execute(statement).mappings().one_or_none()
+        return None if row is None else _published(row)
+
+    last = newest()
+    n_failed = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(device_sync_run)
+        .where(
+            run.ServiceProviderId == service_provider_id,
+            run.Status == "failed",
+            run.Id > (last.run_id if last is not None else 0),
+        )
+    ).scalar_one()
+    return RunHistory(
+        last=last, last_full=newest(run.Kind == "full"), has_failed_since=n_failed > 0
+    )
+
+
+def unsynced_periods(
+    connection: sa.Connection, service_provider_id: int, before_period_id: int
+) -> list[Period]:
+    """Read the billing periods before one, newest first, of which no usage is stored."""
+    period = billing_period.c
+    this_start = sa.select(period.BillingPeriodStart).where(period.Id == before_period_id)
+    has_usage = sa.exists().where(
+        device_usage.c.ServiceProviderId == service_provider_id,
+        device_usage.c.BillingPeriodId == period.Id,
+    )
+    rows = connection.execute(
+        sa.select(period.Id, period.BillingPeriodStart)
+        .where(
+            period.ServiceProviderId == service_provider_id,
+            period.BillingPeriodStart < this_start.scalar_subquery(),
+            period.IsDeleted == sa.false(),
+            ~has_usage,
+        )
+        .order_by(period.BillingPeriodStart.desc())
+    )
+    return [Period(id=number, start=start) for number, start in rows]
+
+
+def previous_period(connection: sa.Connection, run: sa.RowMapping) -> int:
+    """Tell the billing period before that of a run; 0 where there is none."""
+    period, this = billing_period.c, billing_period.alias().c
+    found = connection.execute(
+        sa.select(period.Id)
+        .where(
+            period.ServiceProviderId == run["ServiceProviderId"],
+            period.BillingPeriodStart
+            < sa.select(this.BillingPeriodStart)
+            .where(this.Id == run["BillingPeriodId"])
+            .scalar_subquery(),
+        )
+        .order_by(period.BillingPeriodStart.desc())
+        .limit(1)
+    ).scalar()
+    return found or 0
+
+
+def utc_now() -> datetime:
+    """Tell the time, aware and in UTC: heartbeats are real times, also where a clock is simulated."""
+    return datetime.now(tz=UTC)
+
+
+def _published(row: sa.RowMapping) -> PublishedRun:
+    return PublishedRun(
+        run_id=row["Id"],
+        kind=row["Kind"],
+        started_at=row["StartedAt"],
+        listed_from=row["ListedFrom"],
+        device_count=row["DeviceCount"],
+    )
+
+
+def _owner() -> dict[str, Any]:
+    return {"OwnerHost": host_identity(), "OwnerPid": os.getpid(), "HeartbeatAt": utc_now()}
+
+
+def _refuse_busy(row: sa.RowMapping, request: RunRequest) -> None:
+    """Refuse while the run's process may live; a session's own run went down with its owner."""
+    session_id = row["OptimizationSessionId"]
+    if session_id is not None and session_id == request.session_id:
+        return
+    pid, host = row["OwnerPid"], row["OwnerHost"]
+    if pid is None or row["HeartbeatAt"] is None:
+        return
+    if host == host_identity():
+        is_busy = pid != os.getpid() and is_process_alive(pid)
+    else:
+        is_busy = utc_now() - row["HeartbeatAt"] < SILENCE
+    if is_busy:
+        msg = (
+            f"synchronisation run {row['Id']} of provider {row['ServiceProviderId']} is at work "
+            f"(process {pid} on {host_name(host)}): wait until it has ended"
+        )
+        raise SyncBusyError(msg)
+
+
+def _continued(row: sa.RowMapping, request: RunRequest, now: datetime) -> SyncRun | None:
+    """Return the hold on a run that broke off; None where it cannot be continued."""
+    if (
+        row["Kind"] != request.kind
+        or row["BillingPeriodId"] != request.period_id
+        or row["PageSize"] != request.page_size
+        or now - row["StartedAt"] > CONTINUE_WITHIN
+    ):
+        return None
+    try:
+        progress = SyncProgress.from_json(row["Progress"] or "")
+    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+    return SyncRun(
+        id=row["Id"],
+        attempt=row["Attempt"] + 1,
+        since=row["ModifiedSince"],
+        staged_rows=row["StagedCount"],
+        progress=progress,
+    )

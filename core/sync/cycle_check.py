@@ -1,0 +1,50 @@
+"""Whether a billing period is the cycle that the carrier bills, and in which time zone (S1).
+
+Control Center reports a cycle's boundaries in UTC, but they are midnights of the operator's zone: a
+cycle from 2018-08-26 16:00 UTC on begins on August 27 in UTC+8.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from core.carriers.base import CarrierCycle
+from core.domain import BillingCycle
+
+_TOLERANCE = timedelta(minutes=1)
+
+
+def local_cycle(told: CarrierCycle, time_zone: str) -> BillingCycle | None:
+    """Return the cycle as days of a zone, both inclusive; None if it does not begin at midnight there."""
+    zone = ZoneInfo(time_zone)
+    start, end = told.start.astimezone(zone), (told.end + _TOLERANCE).astimezone(zone)
+    if (start.hour, start.minute) != (0, 0) or end <= start:
+        return None
+    return BillingCycle(start_date=start.date(), end_date=(end - timedelta(days=1)).date())
+
+
+def offset_text(told: CarrierCycle) -> str:
+    """Name the offset from UTC in which the cycle would begin at midnight, such as ``UTC-05:00``."""
+    minutes = (-(told.start.hour * 60 + told.start.minute)) % (24 * 60)
+    minutes -= 24 * 60 if minutes > 14 * 60 else 0
+    sign = "-" if minutes < 0 else "+"
+    return f"UTC{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def cycle_problem(told: CarrierCycle, cycle: BillingCycle, time_zone: str) -> str | None:
+    """Say how the carrier's cycle differs from a billing period; None where it does not."""
+    local = local_cycle(told, time_zone)
+    if local is None:
+        return (
+            f"the carrier's billing cycle begins {told.start:%Y-%m-%d %H:%M} UTC, which is no midnight "
+            f"in {time_zone}: the account's zone may be {offset_text(told)}; correct the provider's "
+            "time_zone"
+        )
+    if local != cycle:
+        return (
+            f"the carrier's billing cycle is {local.start_date} to {local.end_date}, the billing "
+            f"period {cycle.start_date} to {cycle.end_date}: usage may be of another cycle; "
+            "add the right period with `carrier-opt periods add`"
+        )
+    return None

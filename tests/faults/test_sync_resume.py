@@ -1,0 +1,185 @@
+"""A sync whose process is killed, at any page and at any statement, goes on in the next one (C2, C5).
+
+40 pages of devices and as many of usage. Every moment is tried by `make faults`, some in every run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+from collections import Counter
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from core.simulator.account import simulated_account
+from core.simulator.server import SimulatorServer
+from core.storage import catalogue_changes
+from core.storage.audit import Author
+from core.storage.devices import load_devices
+from core.storage.engine import open_engine
+from core.storage.migrate import upgrade
+from core.storage.records import ProviderSettings
+from tests.faults.sync_child import CYCLE, NOW, synchronise
+
+N_SIMS = 2000
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.faults.sync_child"])
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A database with provider 1 and its period 1."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    engine = open_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    author = Author(actor="test")
+    settings = ProviderSettings(
+        name="account",
+        tenant="tenant",
+        integration="jasper",
+        base_url="http://127.0.0.1",
+        credential_ref="env:NONE",
+        time_zone="UTC",
+    )
+    provider = catalogue_changes.add_provider(engine, settings, now=NOW, author=author)
+    catalogue_changes.add_period(
+        engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
+    )
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An account of 2,000 SIMs on 40 pages."""
+    with SimulatorServer(simulated_account(N_SIMS, 1, CYCLE, now=NOW), clock=lambda: NOW) as server:
+        yield server
+
+
+@pytest.fixture
+def database(template, tmp_path):
+    """A database of this test's own."""
+    return shutil.copy(template, tmp_path / "own.db")
+
+
+def rows(database):
+    engine = open_engine(f"sqlite:///{database}")
+    found = load_devices(engine, 1, 1)
+    engine.dispose()
+    return found
+
+
+def dies(server, database, **moment):
+    """Run a sync in a process; whether it was killed before its end."""
+    process = PROCESSES.Process(target=synchronise, args=(server.base_url, database), kwargs=moment)
+    process.start()
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+@pytest.fixture(scope="module")
+def clean(server, template, tmp_path_factory):
+    """What a run without faults leaves, and its calls."""
+    database = shutil.copy(template, tmp_path_factory.mktemp("clean") / "clean.db")
+    server.calls.clear()
+    synchronise(server.base_url, database)
+    return rows(database), list(server.calls)
+
+
+def page_calls(calls):
+    return Counter(call for call in calls if "pageNumber=" in call)
+
+
+def check_call(k, server, database, clean):
+    expected, calls = clean
+    server.calls.clear()
+    assert dies(server, database, at_call=k)
+    assert rows(database).height == 0
+    synchronise(server.base_url, database)
+    assert rows(database).equals(expected)
+    again = page_calls(server.calls) - page_calls(calls)
+    return sum(again.values())
+
+
+def check_statement(k, server, database, clean):
+    expected, _ = clean
+    if not dies(server, database, at_statement=k):
+        return False
+    assert rows(database).height in (0, expected.height)
+    synchronise(server.base_url, database)
+    assert rows(database).equals(expected)
+    return True
+
+
+def first_page_staged(calls):
+    """Number of the call before which the first page is staged: the list's end is found by then."""
+    page = {call: parse_qs(urlsplit(call).query).get("pageNumber", ["0"])[0] for call in calls}
+    numbers = [int(page[call]) if "/devices?" in call else 0 for call in calls]
+    return len(numbers) - numbers[::-1].index(max(numbers)) + 2
+
+
+@pytest.mark.parametrize("share", [0.4, 0.65, 0.9])
+def test_a_sync_killed_at_a_call_goes_on_and_reads_only_the_boundary_again(
+    share, server, database, clean
+):
+    calls = clean[1]
+    k = round(share * len(calls))
+    assert k > first_page_staged(calls)
+    assert check_call(k, server, database, clean) <= 1
+
+
+@pytest.mark.parametrize("k", [1, 3, 30, 300, 500])
+def test_a_sync_killed_at_a_statement_ends_like_one_that_was_not(k, server, database, clean):
+    assert check_statement(k, server, database, clean)
+
+
+@pytest.mark.full
+def test_a_sync_killed_at_any_call_goes_on(server, template, tmp_path, clean, report):
+    calls = clean[1]
+    first = first_page_staged(calls)
+    again = {}
+    for k in range(1, len(calls) + 1):
+        database = shutil.copy(template, tmp_path / f"{k}.db")
+        again[k] = check_call(k, server, database, clean)
+    report(f"killed before each of {len(calls)} calls; pages read twice: {Counter(again.values())}")
+    assert max(n for k, n in again.items() if k > first) <= 1
+
+
+@pytest.mark.full
+def test_a_sync_killed_at_any_statement_ends_right(server, template, tmp_path, clean, report):
+    k, n = 1, 0
+    while check_statement(k, server, shutil.copy(template, tmp_path / f"{k}.db"), clean):
+        k, n = k + 7, n + 1  # statements come in groups of about five per page
+    report(f"killed at {n} statements")
+    assert n > 50
+
+
+def changed_meanwhile(server, database, k):
+    assert dies(server, database, at_call=k)
+    account = server.account
+    for row in account.listed(0, None, None)[:70].tolist():  # on two pages, of which one was read
+        account.change(row, {"ratePlan": "LEGACY-1GB"}, NOW)
+    synchronise(server.base_url, database)
+    engine = open_engine(f"sqlite:///{database}")
+    stored = load_devices(engine, 1, 1)
+    engine.dispose()
+    assert stored["iccid"].n_unique() == stored.height
+    return stored
+
+
+@pytest.mark.parametrize(
+    "k", [60, *(pytest.param(k, marks=pytest.mark.full) for k in range(40, 110, 7))]
+)
+def test_no_sim_is_missed_on_a_list_that_changed_before_the_sync_went_on(k, template, tmp_path):
+    database = shutil.copy(template, tmp_path / "changing.db")
+    account = simulated_account(N_SIMS, 1, CYCLE, now=NOW)
+    with SimulatorServer(account, clock=lambda: NOW) as server:
+        stored = changed_meanwhile(server, database, k)
+        fresh = shutil.copy(template, tmp_path / "fresh.db")
+        synchronise(server.base_url, fresh)
+    expected = rows(fresh)
+    assert stored.drop("activated_date").equals(expected.drop("activated_date"))
+    assert (stored["rate_plan"] == "LEGACY-1GB").sum() >= 70
