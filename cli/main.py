@@ -20,6 +20,7 @@ from cli.demo import demo
 from cli.optimize import optimize
 from cli.run import run
 from cli.simulate import simulate_carrier
+from cli.sync import sync
 from cli.verify import verify
 from core.errors import CarrierOptError, InputError
 
@@ -50,6 +51,7 @@ app.command()(demo)
 app.command()(optimize)
 app.command()(run)
 app.command()(simulate_carrier)
+app.command()(sync)
 app.command()(verify)
 app.add_typer(providers.app, name="providers")
 app.add_typer(plans.app, name="plans")

@@ -40,6 +40,57 @@ def add_command(
     )
 
 
+@app.command("fetch")
+def fetch_command(
+    provider: Provider,
+    iccid: Annotated[
+        str | None, typer.Option(help="SIM whose usage is asked for; else one of the last sync.")
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Add the billing period that the carrier is in now, as it reports it itself."""
+    from core import bootstrap
+    from core.errors import InputError
+    from core.settings import load_settings
+    from core.storage.catalogue import find_provider
+    from core.storage.catalogue_changes import add_period
+    from core.storage.devices import any_iccid
+    from core.sync.cycle_check import local_cycle, offset_text
+
+    with open_current(database) as engine:
+        found = find_provider(engine, provider)
+        sim = iccid or any_iccid(engine, found.id)
+        if sim is None:
+            msg = f"no SIM of provider {found.name} is known: give one with --iccid, or sync first"
+            raise InputError(msg)
+        client = bootstrap.carrier_client(found, load_settings(), engine)
+        try:
+            told = client.billing_cycle(sim)
+        finally:
+            client.close()
+        if told is None:
+            msg = (
+                f"the carrier does not tell the billing cycle of SIM {sim} (accounts of the smallest "
+                "level cannot ask): add the period with `carrier-opt periods add`"
+            )
+            raise InputError(msg)
+        cycle = local_cycle(told, found.time_zone)
+        if cycle is None:
+            msg = (
+                f"the carrier's billing cycle begins {told.start:%Y-%m-%d %H:%M} UTC, which is no "
+                f"midnight in {found.time_zone}: the account's zone may be {offset_text(told)}; "
+                "correct the provider's time_zone"
+            )
+            raise InputError(msg)
+        period = add_period(
+            engine, found.id, cycle.start_date, cycle.end_date, now=utc_now(), author=acting_user()
+        )
+    typer.echo(
+        f"billing period {period.id} of provider {found.name}: {period.start_date} to "
+        f"{period.end_date} ({cycle.days} days)"
+    )
+
+
 @app.command("list")
 def list_command(
     provider: Annotated[

@@ -29,6 +29,17 @@ MAX_TAX_PERCENT_MILLIONTHS = 100_000_000
 """Largest percentage of one tax: 100 %, the whole of what it is taken of."""
 
 
+class NextStep(StrEnum):
+    """Where a finished synchronisation leads (C7)."""
+
+    DEVICE_USAGE_BY_RATE_PLAN = "device_usage_by_rate_plan"
+    """Devices and usage are ready to be optimised."""
+    DEVICE_USAGE_EXPORT = "device_usage_export"
+    """Devices and usage are written to files."""
+    UPDATE_DEVICE_RATE_PLAN = "update_device_rate_plan"
+    """The plan changes of the last session become proposals; usage is not read."""
+
+
 class ChargeType(StrEnum):
     """Which charges the optimiser minimises (B7); all are always reported."""
 

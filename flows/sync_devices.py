@@ -15,7 +15,7 @@ from core import bootstrap
 from core.errors import CarrierOptError
 from core.settings import load_settings
 from core.stages.schedule import find_period
-from core.stages.syncing import NextStep
+from core.domain import NextStep
 from flows.refusal import tell_refusal
 from flows.this_run import this_run
 from tasks.sync import follow_up_task, sync_devices_task

@@ -12,8 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from core import bootstrap
 from core.settings import load_settings
 
-# from core.stages.follow_up import follow_up
-from core.stages.syncing import NextStep, SyncOptions, sync_provider
+from core.stages.follow_up import follow_up
+from core.domain import NextStep
+from core.stages.syncing import SyncOptions, sync_provider
 from core.storage.catalogue import load_period, load_provider
 from core.sync.run import SyncResult
 from tasks.session import utc_now

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.errors import NotAvailableError
-from core.stages.syncing import NextStep
+from core.domain import NextStep
 from core.storage.records import PeriodRecord, ProviderRecord
 
 

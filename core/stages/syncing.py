@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import sqlalchemy as sa
 
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient
+from core.domain import NextStep
 from core.errors import CarrierError
 from core.storage.catalogue import load_communication_plans, load_rate_plans
 from core.storage.device_store import SqlDeviceStore
@@ -20,17 +20,6 @@ from core.sync.run import SyncRequest, SyncResult, sync_devices
 from core.sync.store import RunHistory
 
 LOG = logging.getLogger(__name__)
-
-
-class NextStep(StrEnum):
-    """Where a finished synchronisation leads (C7)."""
-
-    DEVICE_USAGE_BY_RATE_PLAN = "device_usage_by_rate_plan"
-    """Devices and usage are ready to be optimised."""
-    DEVICE_USAGE_EXPORT = "device_usage_export"
-    """Devices and usage are written to files."""
-    UPDATE_DEVICE_RATE_PLAN = "update_device_rate_plan"
-    """The plan changes of the last session become proposals; usage is not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

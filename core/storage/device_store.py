@@ -371,7 +371,7 @@ class SqlDeviceStore:
         provider_id = row["ServiceProviderId"]
         known, before = device_usage.alias("known"), device_usage.alias("before")
 
-        def same_sim(table: sa.Alias, period: Any) -> sa.ColumnElement[bool]:
+        def same_sim(table: sa.FromClause, period: Any) -> sa.ColumnElement[bool]:
             return sa.and_(
                 table.c.ServiceProviderId == provider_id,
                 table.c.BillingPeriodId == period,

@@ -65,3 +65,14 @@ def load_devices(engine: sa.Engine, provider_id: int, period_id: int) -> pl.Data
     with reading(engine) as connection:
         frame = read_frame(connection, statement, stored)
     return frame.with_columns(is_usage_reported=pl.col("usage_bytes").is_not_null())
+
+
+def any_iccid(engine: sa.Engine, provider_id: int) -> str | None:
+    """Read the ICCID of one SIM of a provider; None where none is known."""
+    statement = (
+        sa.select(device.c.ICCID)
+        .where(device.c.ServiceProviderId == provider_id, device.c.IsDeleted == sa.false())
+        .limit(1)
+    )
+    with reading(engine) as connection:
+        return connection.execute(statement).scalar()

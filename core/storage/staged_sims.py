@@ -95,9 +95,10 @@ def _in_slices(
     last = ""
     while True:
         with reading(engine) as connection:
-            part = connection.execute(statement.where(key > last)).all()
+            rows = connection.execute(statement.where(key > last)).all()
+        part = [(row[0], row[1]) for row in rows]
         if part:
-            yield [row[1] for row in part]
-            last = part[-1][0]
+            yield [iccid for _, iccid in part]
+            last, _ = part[-1]
         if len(part) < ICCID_SLICE:
             return
