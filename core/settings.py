@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     output_dir: Path = Field(
         default=Path("carrier-opt-output"), description="Folder that reports are written to."
     )
+    export_url: str = Field(
+        default="carrier-opt-output/export",
+        description="Folder or s3://bucket/prefix that devices with usage are exported to (C7).",
+    )
     amop_api_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices("AMOP_API_ENDPOINT", "amop_api_endpoint"),
