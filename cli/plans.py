@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.database import Database, Provider, acting_user, counts_text, open_current, utc_now
+from cli.plans_fetch import fetch_command
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ MAX_LISTED = 20
 """Rejected rows that are told one by one."""
 
 
-@app.callback()
-def plans() -> None:
-    """Keep ``import`` a command of its own, though it is the only one."""
+app.command("fetch")(fetch_command)
 
 
 @app.command("import")

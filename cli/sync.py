@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.database import AsJson, Database, open_current, utc_now
+from cli.database import AsJson, Database, acting_user, open_current, utc_now
 from core.domain import NextStep
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def sync(
     settings = load_settings()
     with open_current(database) as engine:
         found, billing_period = find_period(engine, find_provider(engine, provider).id, period)
-        client = bootstrap.carrier_client(found, settings, engine)
+        client = bootstrap.carrier_client(found, settings)
         try:
             with _progress() as on_progress:
                 result = sync_provider(
@@ -77,6 +77,7 @@ def sync(
             billing_period,
             next_step,
             export_url=settings.export_url,
+            author=acting_user(),
             now=utc_now(),
         )
     if as_json:

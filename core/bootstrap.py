@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from core.carriers.base import CarrierClient
+    from core.carriers.control_center import ControlCenterClient
     from core.storage.records import ProviderRecord
 
 
@@ -42,6 +43,17 @@ def outbox_sender(engine: sa.Engine, settings: Settings) -> OutboxSender:
 
 def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClient:
     """Make the client of a carrier account, its credentials resolved from their reference.
+
+    Raises
+    ------
+    InputError
+        If the reference leads nowhere.
+    """
+    return control_center(provider, settings)
+
+
+def control_center(provider: ProviderRecord, settings: Settings) -> ControlCenterClient:
+    """Make the client of a Control Center account, its credentials resolved from their reference.
 
     Raises
     ------

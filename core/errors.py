@@ -17,6 +17,7 @@
     │   └── CarrierProtocolError         an answer that contradicts the API's own rules
     ├── StorageError             the database
     │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
+    ├── ExportError              files cannot be written where they are wanted
     └── SessionError             a session cannot be opened, moved or continued
         ├── SessionBusyError     another session of the tenant is running
         ├── SyncBusyError        another process synchronises the provider
@@ -112,6 +113,10 @@ class StorageError(CarrierOptError):
 
 class SchemaOutdatedError(StorageError):
     """The database has no tables, or older ones than this version needs."""
+
+
+class ExportError(CarrierOptError):
+    """Files cannot be written where they are wanted; what was there before still stands."""
 
 
 class SessionError(CarrierOptError):

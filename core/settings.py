@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     output_dir: Path = Field(
         default=Path("carrier-opt-output"), description="Folder that reports are written to."
     )
+    export_url: str = Field(
+        default="carrier-opt-output/export",
+        description="Folder or s3://bucket/prefix that devices with usage are exported to (C7).",
+    )
     amop_api_endpoint: str | None = Field(
         default=None,
         validation_alias=AliasChoices("AMOP_API_ENDPOINT", "amop_api_endpoint"),
@@ -70,7 +74,6 @@ class Settings(BaseSettings):
     full_sync_max_age_days: int = Field(
         default=30, ge=0, description="Age of the last full sync after which another is due (C6)."
     )
-    export_url: str = Field(default="carrier-opt-output/export", description="Exports.")
     carrier_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Limit of one carrier call."
     )

@@ -115,6 +115,45 @@ def bytes_from_text(column: pl.Series, unit_bytes: int = MEBIBYTE) -> pl.Series:
     return pl.select(pl.when(allowed).then(scaled)).to_series().alias(column.name)
 
 
+def volume_texts(column: pl.Series, unit_bytes: int = MEBIBYTE) -> pl.Series:
+    """Write bytes as decimals in units of ``unit_bytes``, exactly; undoes :func:`bytes_from_text`.
+
+    Parameters
+    ----------
+    column
+        Int64, shape ``(n,)``, each 0 or more; null stays null.
+    unit_bytes
+        Bytes of one unit: ``MEBIBYTE``, ``10**6`` or another number up to ``10**8`` of which
+        ``10**20`` is a multiple. Of others the quotient has no end.
+
+    Returns
+    -------
+    pl.Series
+        String, shape ``(n,)``, such as ``12.25``, without zeros at the end.
+
+    Raises
+    ------
+    ValueError
+        If ``unit_bytes`` is no such number.
+    """
+    if not 1 <= unit_bytes <= 10**8 or 10**20 % unit_bytes:
+        msg = f"volumes in units of {unit_bytes} bytes have no end as decimals"
+        raise ValueError(msg)
+    volume = pl.col("bytes")
+    ten_digits = 10**10  # times a rest of at most 10**8: below 2**60
+    first = volume % unit_bytes * ten_digits
+    second = first % unit_bytes * ten_digits
+    digits = [(part // unit_bytes).cast(pl.String).str.zfill(10) for part in (first, second)]
+    whole = (volume // unit_bytes).cast(pl.String)
+    text = pl.concat_str([whole, pl.lit("."), *digits])
+    texts = (
+        column.rename("bytes")
+        .to_frame()
+        .select(text.str.strip_chars_end("0").str.strip_suffix("."))
+    )
+    return texts.to_series().alias(column.name)
+
+
 def refusal_reason(text: str | None) -> str:
     """Why a converter refused this value, in the words of the reject list.
 

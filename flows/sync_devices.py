@@ -12,10 +12,10 @@ from prefect import flow
 from pydantic import Field
 
 from core import bootstrap
+from core.domain import NextStep
 from core.errors import CarrierOptError
 from core.settings import load_settings
 from core.stages.schedule import find_period
-from core.domain import NextStep
 from flows.refusal import tell_refusal
 from flows.this_run import this_run
 from tasks.sync import follow_up_task, sync_devices_task
@@ -72,7 +72,10 @@ def _synchronise(
         session_id=session_id,
     )
     found: dict[str, Any] = {"devices": result.devices, "summary": result.summary()}
-    return found | follow_up_task(service_provider_id, period.id, next_step)
+    if next_step is NextStep.DEVICE_USAGE_BY_RATE_PLAN:
+        return found
+    _, author = this_run()
+    return found | follow_up_task(service_provider_id, period.id, next_step, author)
 
 
 def _tell(error: CarrierOptError) -> None:

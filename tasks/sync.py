@@ -10,10 +10,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from core import bootstrap
-from core.settings import load_settings
-
-from core.stages.follow_up import follow_up
 from core.domain import NextStep
+from core.sessions.lifecycle import Author
+from core.settings import load_settings
+from core.stages.follow_up import follow_up
 from core.stages.syncing import SyncOptions, sync_provider
 from core.storage.catalogue import load_period, load_provider
 from core.sync.run import SyncResult
@@ -58,15 +58,19 @@ def sync_devices_task(
 
 @task(name="follow-up", cache_policy=NO_CACHE)
 def follow_up_task(
-    service_provider_id: int, billing_period_id: int, next_step: NextStep
+    service_provider_id: int, billing_period_id: int, next_step: NextStep, author: Author
 ) -> dict[str, Any]:
     """Do what follows a synchronisation, and tell what it left (C7)."""
-    if next_step is NextStep.DEVICE_USAGE_BY_RATE_PLAN:
-        return {}
     settings = load_settings()
     engine = bootstrap.open_database(settings)
     provider = load_provider(engine, service_provider_id)
     period = load_period(engine, billing_period_id)
     return follow_up(
-        engine, provider, period, next_step, export_url=settings.export_url, now=utc_now()
+        engine,
+        provider,
+        period,
+        next_step,
+        export_url=settings.export_url,
+        author=author,
+        now=utc_now(),
     )

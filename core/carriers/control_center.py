@@ -241,6 +241,22 @@ class ControlCenterClient:
         rows = pl.concat([frame([], RATE_PLAN_SCHEMA), *(page.rows for page in pages)])
         return rows.unique("code", keep="last", maintain_order=True)
 
+    def plan_offers(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> Iterator[dict[str, Any]]:
+        """List the account's rate plans as the carrier sends them, with prices; one may come twice.
+
+        :mod:`core.carriers.plan_offers` reads them.
+
+        Raises
+        ------
+        CarrierProtocolError
+            As :meth:`rate_plans`.
+        """
+        pages = forward_pages(
+            self._rate_plan_page, max_pages=max_pages, what="the list of rate plans"
+        )
+        for page in pages:
+            yield from (plan for plan in page.raw if isinstance(plan, dict))
+
     def change_rate_plan(
         self, iccid: str, rate_plan: str, *, effective: date | None = None
     ) -> ChangeReceipt:

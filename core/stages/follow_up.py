@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from core.errors import NotAvailableError
+from core.changes.proposals import propose_changes
 from core.domain import NextStep
+from core.sessions.audit_trail import Author
+from core.stages.exporting import export_provider_devices
 from core.storage.records import PeriodRecord, ProviderRecord
 
 
@@ -19,7 +22,22 @@ def follow_up(
     next_step: NextStep,
     *,
     export_url: str,
+    author: Author,
     now: datetime,
 ) -> dict[str, Any]:
-    """Do the next step, and tell what it left."""
-    raise NotAvailableError(f"next_step={next_step.value!r}")
+    """Do the next step, and tell what it left: files, or numbers of proposals.
+
+    Raises
+    ------
+    InputError
+        If there is no session whose changes could be proposed, or the export's address is no address.
+    ExportError
+        If the files cannot be written.
+    """
+    match next_step:
+        case NextStep.DEVICE_USAGE_EXPORT:
+            return asdict(export_provider_devices(engine, provider, period, export_url))
+        case NextStep.UPDATE_DEVICE_RATE_PLAN:
+            return asdict(propose_changes(engine, provider.id, period.id, author=author, now=now))
+        case NextStep.DEVICE_USAGE_BY_RATE_PLAN:
+            return {}

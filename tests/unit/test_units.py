@@ -16,6 +16,7 @@ from core.units import (
     refusal_reason,
     to_bytes,
     to_micros,
+    volume_texts,
 )
 
 
@@ -166,3 +167,22 @@ def test_a_refused_value_has_a_reason(text, reason):
 )
 def test_amounts_are_written_with_six_places(micros, text):
     assert micros_to_text(micros) == text
+
+
+@pytest.mark.parametrize("unit", [MEBIBYTE, 10**6, 1, 8, 10**8])
+def test_volumes_are_written_exactly_and_read_back(unit):
+    volumes = [0, 1, 7, 9, 10, 100, unit - 1, unit, unit + 1, 123_456_789_012, MAX_USAGE_BYTES]
+    volumes += [k * 2_654_435_761 % (1 << 45) for k in range(500)]
+    texts = volume_texts(pl.Series("usage", [*volumes, None], dtype=pl.Int64), unit)
+    assert texts.name == "usage"
+    for text, volume in zip(texts.to_list(), volumes, strict=False):
+        assert Decimal(text) * unit == volume
+        assert not text.endswith((".", "0")) or "." not in text
+    assert texts[len(volumes)] is None
+    assert bytes_from_text(texts, unit).to_list() == [*volumes, None]
+
+
+@pytest.mark.parametrize("unit", [0, 3, 1000 * 1024 * 3, 10**9])
+def test_volumes_in_units_without_an_end_are_refused(unit):
+    with pytest.raises(ValueError, match="have no end as decimals"):
+        volume_texts(pl.Series([1]), unit)

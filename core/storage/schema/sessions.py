@@ -159,11 +159,12 @@ rate_plan_change = sa.Table(
     sa.Column("EffectiveDate", sa.Date),
     sa.Column("Status", key_text(16), nullable=False),
     sa.Column("Attempts", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("IntendedAt", UtcDateTime, nullable=False),
+    sa.Column("IntendedAt", UtcDateTime, nullable=False),  # or proposed
     sa.Column("FinishedAt", UtcDateTime),
     sa.Column("ErrorMessage", LONG_TEXT),
     sa.CheckConstraint(
-        "Status IN ('intended', 'applied', 'already', 'rejected', 'unknown', 'rolled_back')",
+        "Status IN ('proposed', 'intended', 'applied', 'already', 'rejected', 'unknown', "
+        "'rolled_back')",
         name="Status",
     ),
     # Query: the change of a SIM in a session; one row each (P2).

@@ -1,0 +1,1 @@
+"""What SIMs used, cycle by cycle: metrics of their history (U1)."""
