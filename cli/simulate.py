@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import signal
-import threading
-from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.simulate_accounts import (
+    check_begun,
+    month_cycle,
+    open_server,
+    serve_several,
+    with_credentials,
+    write_ready,
+)
 from core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from core.domain import BillingCycle
-    from core.simulator.account import SimulatedAccount
     from core.simulator.faults import Fault
-    from core.simulator.files import SimulatedPod
     from core.simulator.options import SimulatorOptions
     from core.simulator.server import SimulatorServer
 
@@ -121,7 +122,7 @@ def simulate_carrier(
 
     The fleet depends on nothing but its size, its seed and the month.
     """
-    cycle = _cycle(month)
+    cycle = month_cycle(month)
     if export is not None:
         _export(export, devices, seed, cycle)
         return
@@ -145,14 +146,14 @@ def simulate_carrier(
     )
     script = _faults(faults)
     if accounts is not None:
-        _serve_several(accounts, options, script, host=host, month=month, ready_file=ready_file)
+        serve_several(accounts, options, script, host=host, month=month, ready_file=ready_file)
         return
     from core.simulator.account import simulated_account
     from core.simulator.server import utc_now
 
-    _check_begun(cycle)
+    check_begun(cycle)
     account = simulated_account(devices, seed, cycle, now=utc_now())
-    server = _open(account, _with_credentials(options, credential_ref), script, host, port)
+    server = open_server(account, with_credentials(options, credential_ref), script, host, port)
     _announce(server, ready_file, is_default_key=credential_ref is None)
     signal.signal(signal.SIGTERM, lambda *_: server.interrupt())
     try:
@@ -161,104 +162,6 @@ def simulate_carrier(
         raise typer.Exit(130) from None
     finally:
         server.stop()
-
-
-def _serve_several(
-    path: Path,
-    common: SimulatorOptions,
-    script: Sequence[Fault],
-    *,
-    host: str,
-    month: str | None,
-    ready_file: Path | None,
-) -> None:
-    """Serve the accounts of a file side by side until Ctrl-C or SIGTERM."""
-    from core.simulator.files import load_pods
-
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    servers: list[SimulatorServer] = []
-    lines = []
-    try:
-        for number, (pod, options) in enumerate(load_pods(path, common)):
-            server = _open_pod(number, pod, options, script, host=host, month=month)
-            servers.append(server.start())
-            lines.append(f"{pod.name} {server.base_url}")
-            cycle = server.account.cycle
-            typer.echo(
-                f"{pod.name}: {server.account.n_devices:,} SIMs at {server.base_url}, billing cycle "
-                f"{cycle.start_date} to {cycle.end_date} ({options.time_zone})"
-            )
-        if ready_file is not None:
-            _write_ready(ready_file, "\n".join(lines))
-        stopping.wait()
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    finally:
-        for server in servers:
-            server.stop()
-
-
-def _open_pod(
-    number: int,
-    pod: SimulatedPod,
-    options: SimulatorOptions,
-    script: Sequence[Fault],
-    *,
-    host: str,
-    month: str | None,
-) -> SimulatorServer:
-    from zoneinfo import ZoneInfo
-
-    from core.simulator.account import simulated_account
-    from core.simulator.cycles import cycle_on
-    from core.simulator.server import utc_now
-
-    today = utc_now().astimezone(ZoneInfo(options.time_zone)).date()
-    if month is not None:
-        today = _cycle(month).start_date.replace(day=pod.cycle_start_day)
-    cycle = cycle_on(today, pod.cycle_start_day)
-    _check_begun(cycle)
-    account = simulated_account(
-        pod.devices, pod.seed, cycle, now=utc_now(), account_id=str(100_020_620 + number)
-    )
-    return _open(account, _with_credentials(options, pod.credential_ref), script, host, pod.port)
-
-
-def _open(
-    account: SimulatedAccount,
-    options: SimulatorOptions,
-    script: Sequence[Fault],
-    host: str,
-    port: int,
-) -> SimulatorServer:
-    from core.simulator.server import SimulatorServer
-
-    try:
-        return SimulatorServer(account, options, host=host, port=port, faults=script)
-    except OSError as error:
-        msg = f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or 0"
-        raise InputError(msg) from None
-
-
-def _check_begun(cycle: BillingCycle) -> None:
-    from core.simulator.server import utc_now
-
-    if utc_now().date() < cycle.start_date:
-        msg = f"--month {cycle.start_date:%Y-%m} has not begun: usage exists for the present and the past"
-        raise InputError(msg)
-
-
-def _cycle(month: str | None) -> BillingCycle:
-    from core.simulator.fleet import current_cycle
-
-    if month is None:
-        return current_cycle(datetime.now(tz=UTC).date())
-    try:
-        return current_cycle(date.fromisoformat(f"{month}-01"))
-    except ValueError:
-        msg = f"--month {month!r} is not a month: write YYYY-MM, such as 2026-10"
-        raise InputError(msg) from None
 
 
 def _options(**switches: Any) -> SimulatorOptions:
@@ -279,19 +182,6 @@ def _options(**switches: Any) -> SimulatorOptions:
     except ValueError as error:
         msg = f"simulate-carrier: {error}"
         raise InputError(msg) from None
-
-
-def _with_credentials(options: SimulatorOptions, credential_ref: str | None) -> SimulatorOptions:
-    if credential_ref is None:
-        return options
-    from core.carriers.credentials import resolve_credentials
-
-    credentials = resolve_credentials(credential_ref)
-    return replace(
-        options,
-        username=credentials.username.get_secret_value(),
-        api_key=credentials.api_key.get_secret_value(),
-    )
 
 
 def _faults(path: Path | None) -> list[Fault]:
@@ -330,10 +220,4 @@ def _announce(server: SimulatorServer, ready_file: Path | None, *, is_default_ke
     )
     typer.echo(f"  curl -u {key} '{url}/rws/api/v1/rateplans'")
     if ready_file is not None:
-        _write_ready(ready_file, url)
-
-
-def _write_ready(ready_file: Path, text: str) -> None:
-    unready = ready_file.with_name(f"{ready_file.name}.part")
-    unready.write_text(text, encoding="utf-8")
-    unready.replace(ready_file)
+        write_ready(ready_file, url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from core.simulator.options import SimulatorOptions
 
@@ -21,6 +22,8 @@ class AccountThrottle:
         Monotonic times, in seconds, at which the newest calls came in, refused and faulty ones too.
     max_in_flight
         The most calls that were being answered at one time, refused and faulty ones included.
+    monotonic
+        Tells seconds; may be replaced to let time stand still.
     """
 
     def __init__(self, options: SimulatorOptions) -> None:
@@ -32,11 +35,12 @@ class AccountThrottle:
         self._n_present = 0
         self.starts: deque[float] = deque(maxlen=_N_REMEMBERED)
         self.max_in_flight = 0
+        self.monotonic: Callable[[], float] = time.monotonic
 
     def arrive(self) -> None:
         """Note a call, whatever becomes of it."""
         with self._lock:
-            self.starts.append(time.monotonic())
+            self.starts.append(self.monotonic())
             self._n_present += 1
             self.max_in_flight = max(self.max_in_flight, self._n_present)
 
@@ -66,7 +70,7 @@ class AccountThrottle:
             self._in_flight -= 1
 
     def _has_room(self, rate: float) -> bool:
-        now = time.monotonic()
+        now = self.monotonic()
         span = max(1.0, 1 / rate)
         while self._counted and now - self._counted[0] >= span:
             self._counted.popleft()

@@ -57,7 +57,7 @@ def test_a_wrong_script_names_the_entry_and_what_is_allowed(written, content, me
 
 
 def test_a_missing_script_is_named(tmp_path):
-    with pytest.raises(InputError, match="none.json: cannot be read"):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         load_faults(tmp_path / "none.json")
 
 
