@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.simulate_accounts import (
+    check_begun,
+    month_cycle,
+    open_server,
+    serve_several,
+    with_credentials,
+    write_ready,
+)
 from core.errors import InputError
 
 if TYPE_CHECKING:
     from core.domain import BillingCycle
+    from core.simulator.faults import Fault
     from core.simulator.options import SimulatorOptions
     from core.simulator.server import SimulatorServer
 
@@ -49,6 +56,63 @@ def simulate_carrier(
     ready_file: Annotated[
         Path | None, typer.Option(help="Write the base URL here once the port is open.")
     ] = None,
+    past_end: Annotated[
+        str, typer.Option(help="What a page past the end gets: error or empty.")
+    ] = "error",
+    strict_dates: Annotated[
+        bool,
+        typer.Option(
+            "--strict-dates", help="Refuse modifiedSince over a year old or in the future."
+        ),
+    ] = False,
+    time_zone: Annotated[
+        str, typer.Option(help="IANA name of the zone at whose midnights billing cycles begin.")
+    ] = "UTC",
+    roll_over: Annotated[
+        bool,
+        typer.Option("--roll-over", help="Begin the next cycle when the current one has ended."),
+    ] = False,
+    usage_growth_percent: Annotated[
+        int, typer.Option(min=0, help="What each call adds to every SIM's usage, in percent.")
+    ] = 0,
+    async_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Answer changes with 202 and let them land so much later."),
+    ] = None,
+    rate_limit_status: Annotated[
+        int, typer.Option(help="HTTP status of error 40000029: 200, 400 or 429.")
+    ] = 400,
+    strict_throttle: Annotated[
+        bool, typer.Option("--strict-throttle", help="Refused calls count against the limit, too.")
+    ] = False,
+    iccid_digits: Annotated[
+        str | None,
+        typer.Option(
+            help="19, 20, or both: lists in one form, answers about one SIM in the other."
+        ),
+    ] = None,
+    essential: Annotated[
+        bool, typer.Option("--essential", help="An account without /usages and usageInZone.")
+    ] = False,
+    no_account_admin: Annotated[
+        bool, typer.Option("--no-account-admin", help="An API user that may not read /rateplans.")
+    ] = False,
+    unknown_plan_types: Annotated[
+        bool, typer.Option("--unknown-plan-types", help="List event, prepaid and fixed plans, too.")
+    ] = False,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file: a list of objects with kind, on_call, times, matching, seconds, devices."
+        ),
+    ] = None,
+    accounts: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file: several accounts in place of one, a list of objects with name, devices, "
+            "seed, port, credential_ref, cycle_start_day, options."
+        ),
+    ] = None,
     export: Annotated[
         Path | None,
         typer.Option(help="Write the fleet and its plans as CSV files here, and exit."),
@@ -58,23 +122,38 @@ def simulate_carrier(
 
     The fleet depends on nothing but its size, its seed and the month.
     """
-    cycle = _cycle(month)
+    cycle = month_cycle(month)
     if export is not None:
         _export(export, devices, seed, cycle)
         return
+    options = _options(
+        max_page_size=max_page_size,
+        requests_per_second=requests_per_second,
+        single_call=single_call,
+        strict_throttle=strict_throttle,
+        rate_limit_status=rate_limit_status,
+        past_end=past_end,
+        strict_dates=strict_dates,
+        time_zone=time_zone,
+        rolls_over=roll_over,
+        usage_growth_percent=usage_growth_percent,
+        async_puts=async_seconds is not None,
+        async_seconds=async_seconds or 0.0,
+        iccid_digits=int(iccid_digits) if iccid_digits in ("19", "20") else iccid_digits,
+        is_essential=essential,
+        is_account_admin=not no_account_admin,
+        has_unknown_plan_types=unknown_plan_types,
+    )
+    script = _faults(faults)
+    if accounts is not None:
+        serve_several(accounts, options, script, host=host, month=month, ready_file=ready_file)
+        return
     from core.simulator.account import simulated_account
-    from core.simulator.server import SimulatorServer, utc_now
+    from core.simulator.server import utc_now
 
-    options = _options(max_page_size, requests_per_second, credential_ref, single_call=single_call)
-    if utc_now().date() < cycle.start_date:
-        msg = f"--month {cycle.start_date:%Y-%m} has not begun: usage exists for the present and the past"
-        raise InputError(msg)
+    check_begun(cycle)
     account = simulated_account(devices, seed, cycle, now=utc_now())
-    try:
-        server = SimulatorServer(account, options, host=host, port=port)
-    except OSError as error:
-        msg = f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or 0"
-        raise InputError(msg) from None
+    server = open_server(account, with_credentials(options, credential_ref), script, host, port)
     _announce(server, ready_file, is_default_key=credential_ref is None)
     signal.signal(signal.SIGTERM, lambda *_: server.interrupt())
     try:
@@ -85,46 +164,32 @@ def simulate_carrier(
         server.stop()
 
 
-def _cycle(month: str | None) -> BillingCycle:
-    from core.simulator.fleet import current_cycle
-
-    if month is None:
-        return current_cycle(datetime.now(tz=UTC).date())
-    try:
-        return current_cycle(date.fromisoformat(f"{month}-01"))
-    except ValueError:
-        msg = f"--month {month!r} is not a month: write YYYY-MM, such as 2026-10"
-        raise InputError(msg) from None
-
-
-def _options(
-    max_page_size: int,
-    requests_per_second: float | None,
-    credential_ref: str | None,
-    *,
-    single_call: bool,
-) -> SimulatorOptions:
+def _options(**switches: Any) -> SimulatorOptions:
     from core.simulator.options import SimulatorOptions
 
+    choices = {
+        "past_end": ("error", "empty"),
+        "rate_limit_status": (200, 400, 429),
+        "iccid_digits": (None, 19, 20, "both"),
+    }
+    for name, allowed in choices.items():
+        if switches[name] not in allowed:
+            listed = ", ".join(str(value) for value in allowed if value is not None)
+            msg = f"--{name.replace('_', '-')} {switches[name]} is unknown; allowed: {listed}"
+            raise InputError(msg)
     try:
-        options = SimulatorOptions(
-            max_page_size=max_page_size,
-            requests_per_second=requests_per_second,
-            single_call=single_call,
-        )
+        return SimulatorOptions(**switches)
     except ValueError as error:
         msg = f"simulate-carrier: {error}"
         raise InputError(msg) from None
-    if credential_ref is None:
-        return options
-    from core.carriers.credentials import resolve_credentials
 
-    credentials = resolve_credentials(credential_ref)
-    return replace(
-        options,
-        username=credentials.username.get_secret_value(),
-        api_key=credentials.api_key.get_secret_value(),
-    )
+
+def _faults(path: Path | None) -> list[Fault]:
+    if path is None:
+        return []
+    from core.simulator.files import load_faults
+
+    return load_faults(path)
 
 
 def _export(folder: Path, devices: int, seed: int, cycle: BillingCycle) -> None:
@@ -155,6 +220,4 @@ def _announce(server: SimulatorServer, ready_file: Path | None, *, is_default_ke
     )
     typer.echo(f"  curl -u {key} '{url}/rws/api/v1/rateplans'")
     if ready_file is not None:
-        unready = ready_file.with_name(f"{ready_file.name}.part")
-        unready.write_text(url, encoding="utf-8")
-        unready.replace(ready_file)
+        write_ready(ready_file, url)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +17,14 @@ import polars as pl
 
 from core.domain import BillingCycle, CommunicationPlan, RatePlan
 from core.simulator.fleet import make_fleet
+from core.simulator.iccids import IccidIndex, with_digits
+from core.simulator.order import ModificationOrder
 from core.simulator.tariffs import (
     UNPUBLISHED_PLAN,
     simulated_communication_plans,
     simulated_rate_plans,
 )
+from core.simulator.usage import USAGE_COLUMNS, CycleUsage, UsageBook
 
 Ints = npt.NDArray[np.int64]
 
@@ -51,9 +55,11 @@ class SimulatedAccount:
     fleet
         ``SIMULATED_FLEET_SCHEMA`` of :mod:`core.simulator.fleet`.
     cycle
-        The cycle that the fleet's usage belongs to; the account knows no other.
+        The cycle that the fleet's usage belongs to. Usage of the two before it is made up.
     rate_plans, communication_plans
         What the account publishes.
+    seed
+        Of the usage that is made up.
     """
 
     def __init__(
@@ -64,9 +70,9 @@ class SimulatedAccount:
         rate_plans: Sequence[RatePlan],
         communication_plans: Sequence[CommunicationPlan],
         account_id: str = "100020620",
+        seed: int = 1,
     ) -> None:
         self.account_id = account_id
-        self.cycle = cycle
         self.rate_plans = {plan.code: plan for plan in rate_plans}
         self.communication_plans = tuple(plan.name for plan in communication_plans)
         self.lock = threading.RLock()
@@ -74,62 +80,77 @@ class SimulatedAccount:
         self._plan_names: list[str | None] = [None, *self.rate_plans, UNPUBLISHED_PLAN]
         self._comm_names: list[str | None] = [None, *self.communication_plans]
         self._status = _codes(fleet["status"], STATUSES)
-        self._plan = _codes(fleet["rate_plan"], self._plan_names)
         self._comm = _codes(fleet["communication_plan"], self._comm_names)
-        self._usage = fleet.select(
-            "usage_bytes",
-            "roaming_bytes",
-            "sms_mo",
-            "sms_mt",
-            "voice_mo_seconds",
-            "voice_mt_seconds",
-        ).to_numpy()
         self.activated_ms = fleet["activated_ms"].fill_null(-1).to_numpy()
         self.added_ms = fleet["added_ms"].to_numpy()
-        self.updated_ms = fleet["updated_ms"].to_numpy().copy()
         self.extra_fields: dict[int, dict[str, object]] = {}
-        self._order = np.argsort(self.updated_ms, kind="stable")
-        self._order_ms = self.updated_ms[self._order]
-        self._rows_on_plan: dict[str, Ints] = {}
+        self._book = UsageBook(
+            fleet.select(USAGE_COLUMNS).to_numpy(),
+            _codes(fleet["rate_plan"], self._plan_names),
+            self.activated_ms,
+            cycle=cycle,
+            seed=seed,
+        )
+        self._order = ModificationOrder(fleet["updated_ms"].to_numpy().copy())
         self._scheduled: list[tuple[int, int, dict[str, object]]] = []
-        self._by_iccid: Ints | None = None
+        self._index: IccidIndex | None = None
+        self._has_both_forms = False
+        self._gone: set[int] = set()
 
     @property
     def n_devices(self) -> int:
         """Number of SIMs."""
-        return len(self.iccid)
+        return len(self._order)
+
+    @property
+    def cycle(self) -> BillingCycle:
+        """The current billing cycle."""
+        return self._book.current.cycle
+
+    @property
+    def updated_ms(self) -> Ints:
+        """Times of modification by row, in milliseconds since 1970 UTC."""
+        return self._order.updated_ms
+
+    @property
+    def _plan(self) -> Ints:
+        return self._book.current.plan
 
     def listed(self, since_ms: int, till_ms: int | None, status: str | None) -> Ints:
         """Rows modified within ``[since_ms, till_ms]``, oldest modification first."""
-        first = int(np.searchsorted(self._order_ms, since_ms, side="left"))
-        last = self.n_devices
-        if till_ms is not None:
-            last = int(np.searchsorted(self._order_ms, till_ms, side="right"))
-        rows = self._order[first:last]
+        rows = self._order.between(since_ms, till_ms)
         return rows if status is None else rows[self._status[rows] == STATUSES.index(status)]
 
     def row_of(self, iccid: str) -> int | None:
         """Row of an ICCID, or None."""
-        if self._by_iccid is None:
-            self._by_iccid = np.argsort(self.iccid, kind="stable")
-        wanted = np.bytes_(iccid.encode("ascii", "replace"))
-        at = int(np.searchsorted(self.iccid, wanted, sorter=self._by_iccid))
-        if at == self.n_devices or self.iccid[self._by_iccid[at]] != wanted:
-            return None
-        return int(self._by_iccid[at])
+        if self._index is None:
+            self._index = IccidIndex(self.iccid)
+        row = self._index.find(iccid, in_both_forms=self._has_both_forms)
+        return None if row in self._gone else row
+
+    def use_iccid_forms(self, digits: Literal[19, 20, "both"]) -> None:
+        """Accept 19 and 20 digits for the same SIM; write all in one form unless "both"."""
+        self._has_both_forms = True
+        if digits != "both":
+            self.iccid = with_digits(self.iccid, digits)
+            self._index = None
 
     def knows_plan(self, rate_plan: str) -> bool:
         """Whether SIMs of the account may have this plan, published or not."""
         return rate_plan in self._plan_names
 
-    def rows_on_plan(self, rate_plan: str) -> Ints:
-        """Rows with usage on a plan, in ICCID order: those whose SIM was ever active."""
-        rows = self._rows_on_plan.get(rate_plan)
-        if rows is None:
-            on_plan = self._plan == self._plan_names.index(rate_plan)
-            rows = np.flatnonzero(on_plan & (self.activated_ms >= 0))
-            self._rows_on_plan[rate_plan] = rows
-        return rows
+    def cycle_from(self, start: date) -> BillingCycle | None:
+        """Return the cycle that starts on a day, if it is one of the last three."""
+        usage = self._book.of(start)
+        return None if usage is None else usage.cycle
+
+    def rows_on_plan(self, rate_plan: str, start: date | None = None) -> Ints:
+        """Rows with usage on a plan, in ICCID order: of SIMs that were ever active.
+
+        SIMs that left the plan within the cycle are among them. ``start`` is the first day of one
+        of the last three cycles; default: the current one.
+        """
+        return self._cycle_usage(start).rows_on(self._plan_names.index(rate_plan))
 
     def fields(self, row: int) -> tuple[str, str, str | None, str | None]:
         """ICCID, status, rate plan and communication plan of a row."""
@@ -152,12 +173,46 @@ class SimulatedAccount:
         return STATUSES[status], self._plan_names[plan], self._comm_names[comm]
 
     def usage(self, row: int) -> UsageRow:
-        """Usage of one SIM."""
-        return UsageRow(**dict(zip(UsageRow.__slots__, map(int, self._usage[row]), strict=True)))
+        """Usage of one SIM in the current cycle, on all its plans together."""
+        return _usage_row(self.usage_columns(np.array([row]))[0])
 
     def usage_columns(self, rows: Ints) -> Ints:
-        """Usage of SIMs, shape ``(n, 6)`` with the columns of :class:`UsageRow`."""
-        return self._usage[rows]
+        """Usage in the current cycle, shape ``(n, 6)`` with the columns of :class:`UsageRow`."""
+        return self._book.current.totals(rows)
+
+    def plan_usage_columns(self, rate_plan: str, rows: Ints, start: date | None = None) -> Ints:
+        """Usage of rows of :meth:`rows_on_plan` while they were on that plan, shape ``(n, 6)``."""
+        usage = self._cycle_usage(start)
+        return usage.on_plan(self._plan_names.index(rate_plan), rows)
+
+    def usage_by_plan(self, row: int, start: date | None = None) -> list[tuple[str, UsageRow]]:
+        """Plans and usage of one SIM in a cycle: plans that it left first, its own last."""
+        pairs = self._cycle_usage(start).by_plan(row)
+        named = ((self._plan_names[code], usage) for code, usage in pairs)
+        return [(name, _usage_row(usage)) for name, usage in named if name is not None]
+
+    def add_usage(self, row: int, usage: UsageRow) -> None:
+        """Let one SIM use more in the current cycle."""
+        with self.lock:
+            self._book.add(row, np.array([getattr(usage, name) for name in UsageRow.__slots__]))
+
+    def grow(self, percent: int) -> None:
+        """Add ``percent`` of the fleet's usage to the current usage of every SIM."""
+        with self.lock:
+            self._book.grow(percent)
+
+    def roll_over(self) -> None:
+        """Begin the next cycle: the current usage becomes history, and every counter is 0."""
+        with self.lock:
+            self._book.roll_over()
+
+    def remove(self, row: int) -> None:
+        """Let a SIM vanish from the account."""
+        with self.lock:
+            if row not in self._gone:
+                self._gone.add(row)
+                self._order.remove(row)
+                self._book.forget(row)
 
     def change(self, row: int, fields: Mapping[str, object], now: datetime) -> None:
         """Change fields of a SIM that were found valid; its modification time becomes ``now``."""
@@ -166,19 +221,18 @@ class SimulatedAccount:
                 if name == "status":
                     self._status[row] = STATUSES.index(str(value))
                 elif name == "ratePlan":
-                    self._plan[row] = self._plan_names.index(str(value))
-                    self._rows_on_plan.clear()
+                    self._book.current.move(row, self._plan_names.index(str(value)))
                 elif name == "communicationPlan":
                     self._comm[row] = self._comm_names.index(str(value))
                 else:
                     self.extra_fields.setdefault(row, {})[name] = value
-            self._move_to_end(row, int(now.timestamp() * 1000))
+            self._order.move_to_end(row, int(now.timestamp() * 1000))
 
     def touch_oldest(self, n: int, now: datetime, *, since_ms: int = 0) -> None:
         """Modify, without changing it, each of the first ``n`` SIMs of a list from ``since_ms`` on."""
         with self.lock:
             for row in self.listed(since_ms, None, None)[:n].tolist():
-                self._move_to_end(row, int(now.timestamp() * 1000))
+                self._order.move_to_end(row, int(now.timestamp() * 1000))
 
     def schedule(self, row: int, fields: Mapping[str, object], at: datetime) -> None:
         """Keep a change for a later date."""
@@ -191,26 +245,29 @@ class SimulatedAccount:
             return
         now_ms = int(now.timestamp() * 1000)
         with self.lock:
-            due = sorted(s for s in self._scheduled if s[0] <= now_ms)
+            due = [s for s in self._scheduled if s[0] <= now_ms]
+            due.sort(key=lambda scheduled: scheduled[0])
             self._scheduled = [s for s in self._scheduled if s[0] > now_ms]
             for at_ms, row, fields in due:
+                if row in self._gone:
+                    continue
                 self.change(row, fields, datetime.fromtimestamp(at_ms / 1000, tz=UTC))
 
-    def _move_to_end(self, row: int, now_ms: int) -> None:
-        """Keep the order sorted: times of modification never fall behind the newest one."""
-        old_ms = self.updated_ms[row]
-        at = int(np.searchsorted(self._order_ms, old_ms, side="left"))
-        while self._order[at] != row:
-            at += 1
-        new_ms = max(now_ms, int(self._order_ms[-1]) + 1)
-        self._order[at:-1] = self._order[at + 1 :].copy()
-        self._order_ms[at:-1] = self._order_ms[at + 1 :].copy()
-        self._order[-1], self._order_ms[-1] = row, new_ms
-        self.updated_ms[row] = new_ms
+    def _cycle_usage(self, start: date | None) -> CycleUsage:
+        usage = self._book.current if start is None else self._book.of(start)
+        if usage is None:
+            msg = f"no billing cycle of the last three starts on {start}"
+            raise ValueError(msg)
+        return usage
 
 
 def simulated_account(
-    n_devices: int, seed: int, cycle: BillingCycle, *, now: datetime
+    n_devices: int,
+    seed: int,
+    cycle: BillingCycle,
+    *,
+    now: datetime,
+    account_id: str = "100020620",
 ) -> SimulatedAccount:
     """Make the account that `demo` and `simulate-carrier` serve.
 
@@ -222,7 +279,13 @@ def simulated_account(
         cycle=cycle,
         rate_plans=simulated_rate_plans(),
         communication_plans=simulated_communication_plans(),
+        account_id=account_id,
+        seed=seed,
     )
+
+
+def _usage_row(usage: Ints) -> UsageRow:
+    return UsageRow(**dict(zip(UsageRow.__slots__, map(int, usage), strict=True)))
 
 
 def _codes(column: pl.Series, names: Sequence[str | None]) -> Ints:

@@ -1,7 +1,7 @@
 """What the simulated Control Center answers, without any HTTP: target and body in, status and JSON out.
 
 Paths, parameters, error codes and shapes follow the public documentation of Cisco Control Center's
-REST API, version 1. One billing cycle exists: the fleet's.
+REST API, version 1.
 """
 
 from __future__ import annotations
@@ -9,19 +9,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
+from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
+from zoneinfo import ZoneInfo
 
 from core.simulator.account import STATUSES, Ints, SimulatedAccount
+from core.simulator.cycles import midnight, utc_bounds
+from core.simulator.iccids import other_form
 from core.simulator.options import SimulatorOptions
+from core.simulator.params import (
+    effective_day,
+    json_object,
+    milliseconds,
+    parse_time,
+    plain_day,
+    whole,
+)
 from core.simulator.payloads import (
     DeviceRows,
     cycle_usage,
     device_details,
+    newest_version,
     rate_plan_entry,
+    unknown_type_entries,
     usage_zones,
 )
+from core.simulator.reply import ApiError, Reply, error_reply, html_reply, json_reply
+from core.simulator.zones import usage_in_zone
+
+__all__ = ["API_ROOT", "ApiError", "ControlCenterApi", "Reply", "error_reply", "html_reply"]
 
 API_ROOT = "/rws/api/v1"
 MAX_EFFECTIVE_DAYS = 180
@@ -30,44 +47,9 @@ _EDITABLE = re.compile(
     r"status|ratePlan|communicationPlan|customer|deviceID|modemID|overageLimitOverride"
     r"|accountCustom([1-9]|10)|operatorCustom[1-5]|customerCustom[1-5]|effectiveDate"
 )
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)")
-_NOT_FOUND_PAGE = b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 
 Query = Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json;charset=UTF-8"
-
-
-class ApiError(Exception):
-    """A refusal with the platform's error code."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        self.status = status
-        self.code = code
-        self.message = message
-        super().__init__(message)
-
-
-def error_reply(status: int, code: str | None, message: str) -> Reply:
-    """Write the platform's error envelope; the code is a string and may be missing."""
-    envelope = {"errorMessage": message} | ({"errorCode": code} if code else {})
-    return Reply(
-        status=status,
-        body=json.dumps(envelope).encode("latin-1", "replace"),
-        content_type="application/json;charset=ISO-8859-1",
-    )
-
-
-def html_reply(status: int, body: bytes = _NOT_FOUND_PAGE) -> Reply:
-    """Answer with an HTML page, as the console or a proxy does."""
-    return Reply(status=status, body=body, content_type="text/html")
+Rows = TypeVar("Rows", Ints, list[dict[str, object]])
 
 
 class ControlCenterApi:
@@ -83,6 +65,9 @@ class ControlCenterApi:
         self._options = options
         self._clock = clock
         self._rows = DeviceRows(account)
+        self._zone = ZoneInfo(options.time_zone)
+        if options.iccid_digits is not None:
+            account.use_iccid_forms(options.iccid_digits)
 
     def handle(self, method: str, target: str, body: bytes) -> Reply:
         """Answer one call; ``target`` is path and query as they stand in the request line."""
@@ -91,28 +76,43 @@ class ControlCenterApi:
             return html_reply(404)
         parts = [unquote(part) for part in path[len(API_ROOT) + 1 :].split("/")]
         query = dict(parse_qsl(query_text, keep_blank_values=True))
-        self._account.apply_due(self._clock())
+        self._advance()
         try:
             return self._route(method, parts, query, body)
         except ApiError as error:
             return error_reply(error.status, error.code, error.message)
+        finally:
+            if self._options.usage_growth_percent:
+                self._account.grow(self._options.usage_growth_percent)
+
+    def _advance(self) -> None:
+        """Let happen what has become due: roll-overs and scheduled changes, in their order."""
+        now = self._clock()
+        if self._options.rolls_over:
+            with self._account.lock:
+                while now >= (after := utc_bounds(self._account.cycle, self._zone)[1]):
+                    self._account.apply_due(after - timedelta(milliseconds=1))
+                    self._account.roll_over()
+        self._account.apply_due(now)
 
     def _route(self, method: str, parts: list[str], query: Query, body: bytes) -> Reply:
         match (method, parts):
             case ("GET", ["devices"]):
                 return self._list_devices(query)
             case ("GET", ["devices", iccid]):
-                return _json(device_details(self._account, self._row(iccid)))
+                return self._about_one(device_details(self._account, self._row(iccid)))
             case ("PUT", ["devices", iccid]):
                 return self._edit_device(iccid, body)
             case ("GET", ["devices", iccid, "ctdUsages"]):
-                return _json(cycle_usage(self._account, self._row(iccid)))
+                return self._about_one(cycle_usage(self._account, self._row(iccid)))
+            case ("GET", ["devices", iccid, "usageInZone"]):
+                return self._usage_in_zone(iccid, query)
             case ("GET", ["usages"]):
                 return self._usage_by_plan(query)
             case ("GET", ["rateplans"]):
                 return self._rate_plans(query)
             case ("GET", ["echo", word]):
-                return _json({"param": word})
+                return json_reply({"param": word})
             case _:
                 return html_reply(404)
 
@@ -122,7 +122,9 @@ class ControlCenterApi:
         if status is not None and status not in STATUSES:
             raise ApiError(400, "10000005", "Invalid SIM status.")
         with self._account.lock:
-            rows = self._account.listed(_ms(since), None if till is None else _ms(till), status)
+            rows = self._account.listed(
+                milliseconds(since), None if till is None else milliseconds(till), status
+            )
             page, is_last, number = self._page(rows, query)
             body = self._rows.render(page)
         total = b'"totalCount":%d,' % len(rows) if self._options.has_total_count else b""
@@ -135,8 +137,8 @@ class ControlCenterApi:
     def _window(self, query: Query) -> tuple[datetime, datetime | None]:
         if not query.get("modifiedSince"):
             raise ApiError(400, "10000003", "ModifiedSince is required.")
-        since = _parse_time(query["modifiedSince"])
-        till = _parse_time(query["modifiedTill"]) if query.get("modifiedTill") else None
+        since = parse_time(query["modifiedSince"])
+        till = parse_time(query["modifiedTill"]) if query.get("modifiedTill") else None
         if self._options.strict_dates:
             now = self._clock()
             if since > now:
@@ -145,9 +147,9 @@ class ControlCenterApi:
                 raise ApiError(400, "10000045", "ModifiedSince is more than one year old.")
         return since, till
 
-    def _page(self, rows: Ints, query: Query) -> tuple[Ints, bool, int]:
+    def _page(self, rows: Rows, query: Query) -> tuple[Rows, bool, int]:
         size = self._page_size(query)
-        number = _whole(query.get("pageNumber", "1"), "10000007", "Invalid pageNumber.")
+        number = whole(query.get("pageNumber", "1"), "10000007", "Invalid pageNumber.")
         if number < 1:
             raise ApiError(400, "10000007", "Invalid pageNumber.")
         first = (number - 1) * size
@@ -157,54 +159,85 @@ class ControlCenterApi:
 
     def _page_size(self, query: Query) -> int:
         largest = self._options.max_page_size
-        size = _whole(query.get("pageSize", str(min(50, largest))), "10000006", "Invalid pageSize.")
+        size = whole(query.get("pageSize", str(min(50, largest))), "10000006", "Invalid pageSize.")
         if not 1 <= size <= largest:
             raise ApiError(400, "10000006", "Invalid pageSize.")
         return size
 
+    def _usage_in_zone(self, iccid: str, query: Query) -> Reply:
+        self._check_role(is_allowed=not self._options.is_essential)
+        row = self._row(iccid)
+        with self._account.lock:
+            answer = usage_in_zone(
+                self._account, row, query, options=self._options, now=self._clock()
+            )
+        return self._about_one(answer)
+
     def _usage_by_plan(self, query: Query) -> Reply:
+        self._check_role(is_allowed=not self._options.is_essential)
         plan = query.get("ratePlanName")
         if not plan:
             raise ApiError(400, "10000011", "One or more required fields are missing.")
         if not self._account.knows_plan(plan):
             raise ApiError(400, "10000013", "Invalid rate plan.")
-        cycle_start = query.get("cycleStartDate")
-        if cycle_start is not None:
-            try:
-                is_ours = date.fromisoformat(cycle_start) == self._account.cycle.start_date
-            except ValueError:
-                raise ApiError(400, "10000012", "Invalid date format.") from None
-            if not is_ours:
-                raise ApiError(400, "10000032", "CycleStartDate is not one of the last three.")
         with self._account.lock:
-            page, is_last, number = self._page(self._account.rows_on_plan(plan), query)
-            zones = usage_zones(self._account, page)
+            start = self._cycle_start(query)
+            rows = self._of_version(plan, self._account.rows_on_plan(plan, start), query)
+            page, is_last, number = self._page(rows, query)
+            usage = self._account.plan_usage_columns(plan, page, start)
+            zones = usage_zones(self._account.iccid[page].tolist(), usage)
         return Reply(
             status=200,
             body=b'{"ratePlanName":%b,"pageNumber":%d,"zones":[%b],"lastPage":%b}'
             % (json.dumps(plan).encode(), number, zones, b"true" if is_last else b"false"),
         )
 
+    def _cycle_start(self, query: Query) -> date:
+        text = query.get("cycleStartDate")
+        start = self._account.cycle.start_date if text is None else plain_day(text)
+        if self._account.cycle_from(start) is None:
+            raise ApiError(400, "10000032", "CycleStartDate is not one of the last three cycles.")
+        return start
+
+    def _of_version(self, plan: str, rows: Ints, query: Query) -> Ints:
+        """Rows on the version of a plan that is asked for, by default the newest."""
+        newest = newest_version(plan, self._options)
+        text = query.get("ratePlanVersion", str(newest))
+        version = whole(text, "10000028", "Invalid request: ratePlanVersion.")
+        if not 1 <= version <= newest:
+            raise ApiError(400, "10000028", "Invalid request: ratePlanVersion.")
+        return rows if newest == 1 else rows[rows % 2 == version - 1]
+
     def _rate_plans(self, query: Query) -> Reply:
-        plans = list(self._account.rate_plans.values())
-        size = self._page_size(query)
-        number = _whole(query.get("pageNumber", "1"), "10000007", "Invalid pageNumber.")
-        first = (number - 1) * size
-        if number < 1 or (first >= len(plans) and number > 1):
-            raise ApiError(400, "10000007", "Invalid pageNumber.")
-        chosen = plans[first : first + size]
-        return _json(
+        self._check_role(is_allowed=self._options.is_account_admin)
+        entries = [
+            rate_plan_entry(number, plan, newest_version(plan.code, self._options))
+            for number, plan in enumerate(self._account.rate_plans.values())
+        ]
+        if self._options.has_unknown_plan_types:
+            first_plan = next(iter(self._account.rate_plans.values()))
+            entries += unknown_type_entries(len(entries), first_plan)
+        chosen, is_last, number = self._page(entries, query)
+        return json_reply(
             {
                 "operatorName": "Simulated Operator",
                 "operatorId": "1",
                 "timeStamp": f"{self._clock():%Y-%m-%dT%H:%M:%S}.000Z",
                 "pageNumber": number,
-                "ratePlans": [
-                    rate_plan_entry(first + offset, plan) for offset, plan in enumerate(chosen)
-                ],
-                "lastPage": first + size >= len(plans),
+                "ratePlans": chosen,
+                "lastPage": is_last,
             }
         )
+
+    def _check_role(self, *, is_allowed: bool) -> None:
+        if not is_allowed:
+            raise ApiError(400, "10000030", "Your role does not have access to this API function.")
+
+    def _about_one(self, answer: dict[str, object], status: int = 200) -> Reply:
+        """Answer about one SIM, whose ICCID may have the other form than in lists."""
+        if self._options.iccid_digits == "both":
+            answer["iccid"] = other_form(str(answer["iccid"]))
+        return json_reply(answer, status)
 
     def _row(self, iccid: str) -> int:
         row = self._account.row_of(iccid)
@@ -214,7 +247,7 @@ class ControlCenterApi:
 
     def _edit_device(self, iccid: str, body: bytes) -> Reply:
         row = self._row(iccid)
-        fields = _json_object(body)
+        fields = json_object(body)
         for name in fields:
             if not _EDITABLE.fullmatch(name):
                 raise ApiError(400, "10000028", f"Invalid request: unrecognized field {name}.")
@@ -222,11 +255,15 @@ class ControlCenterApi:
         if not fields:
             raise ApiError(400, "10000011", "One or more required fields are missing.")
         self._check_values(fields)
+        if at is None and self._options.async_puts:
+            at = self._clock() + timedelta(seconds=self._options.async_seconds)
         if at is None:
             self._account.change(row, fields, self._clock())
         else:
             self._account.schedule(row, fields, at)
-        return _json({"iccid": iccid})
+        own_form = self._account.fields(row)[0]
+        shown = own_form if self._options.iccid_digits == "both" else iccid
+        return self._about_one({"iccid": shown}, 202 if self._options.async_puts else 200)
 
     def _check_values(self, fields: Mapping[str, object]) -> None:
         if "status" in fields and fields["status"] not in STATUSES:
@@ -243,49 +280,12 @@ class ControlCenterApi:
         """Time of a future change; None: at once."""
         if value is None:
             return None
-        found = re.match(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:?\d\d)?$", str(value))
-        if found is None:
-            raise ApiError(400, "10000012", "Invalid date format.")
-        day = date.fromisoformat(found[1])
-        today = self._clock().date()
+        day = effective_day(str(value))
+        today = self._clock().astimezone(self._zone).date()
         if day <= today:
             return None
         if (day - today).days > MAX_EFFECTIVE_DAYS:
             raise ApiError(
                 400, "10000028", "Invalid request: effectiveDate is over 180 days ahead."
             )
-        return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def _json(value: object) -> Reply:
-    return Reply(status=200, body=json.dumps(value).encode())
-
-
-def _json_object(body: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ApiError(400, "10000023", "JSON is not well formed.")
-    return value
-
-
-def _whole(text: str, code: str, message: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ApiError(400, code, message) from None
-
-
-def _parse_time(text: str) -> datetime:
-    if not _ISO_TIME.fullmatch(text):
-        raise ApiError(400, "10000012", "Invalid date format.")
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(400, "10000012", "Invalid date format.") from None
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+        return midnight(day, self._zone)

@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.simulator.api import Reply, error_reply, html_reply
-
-_PROXY_PAGE = b"<html><body><h1>502 Bad Gateway</h1><hr>proxy</body></html>"
-
 
 class FaultKind(StrEnum):
     """What can go wrong with one call."""
 
+    BAD_REQUEST = "bad_request"
+    """400 with error 10000028."""
+    UNAUTHORIZED = "unauthorized"
+    """401 with error 10000001."""
+    FORBIDDEN = "forbidden"
+    """403 with error 10000030."""
+    NOT_FOUND = "not_found"
+    """404 with error 20000001."""
     SERVER_ERROR = "server_error"
     """500 with error 30000001."""
     BAD_GATEWAY = "bad_gateway"
     """502 with an HTML page, as a proxy sends it."""
+    UNAVAILABLE = "unavailable"
+    """503 with an HTML page, as a load balancer sends it."""
     RATE_LIMIT = "rate_limit"
     """Error 40000029 with the configured status."""
-    TRUNCATED = "truncated"
-    """200 with half of the JSON."""
+    RATE_LIMIT_200 = "rate_limit_200"
+    """Error 40000029 in the body of a 200."""
+    RATE_LIMIT_400 = "rate_limit_400"
+    """Error 40000029 with status 400."""
+    RATE_LIMIT_429 = "rate_limit_429"
+    """Error 40000029 with status 429, without Retry-After."""
+    THROTTLE_TENTH = "throttle_tenth"
+    """From this call on the account may make a tenth of its calls per second."""
+    REFUSE = "refuse"
+    """The connection is reset before any answer; the call is not carried out. To close the port
+    itself: ``SimulatorServer.pause`` and ``resume``."""
     RESET = "reset"
     """The connection is closed in the middle of the body."""
+    TRUNCATED = "truncated"
+    """200 with half of the JSON."""
     HANG = "hang"
     """The answer comes after ``seconds``."""
+    DRIP = "drip"
+    """The body comes byte by byte over ``seconds``."""
+    HUGE = "huge"
+    """The body has 64 MiB of white space at its end."""
+    LATIN_1 = "latin_1"
+    """The body is announced as UTF-8, is ISO-8859-1, and has a ``note`` with accents."""
+    UTF_16 = "utf_16"
+    """The body is announced as UTF-8 and is UTF-16."""
     MISSING_LAST_PAGE = "missing_last_page"
     """The answer has no ``lastPage``."""
     REPEATED_PAGE = "repeated_page"
     """The rows of the page of this list that was read just before come under the new number."""
+    EMPTY_PAGE = "empty_page"
+    """The page has no rows and is the last one, as a page past the end may be answered."""
+    WRONG_PAGE_NUMBER = "wrong_page_number"
+    """The ``pageNumber`` in the answer is one more than the one asked for."""
+    DUPLICATES = "duplicates"
+    """The first ``devices`` rows of the page of this list that was read just before come again at
+    the end of this one, as they were before activation: ``TEST_READY``."""
     TOUCH = "touch"
     """Before the answer, the first ``devices`` SIMs of the list that is asked for are modified."""
+    VANISH = "vanish"
+    """Before the answer, the SIM in the path, or the first ``devices`` SIMs of the list that is
+    asked for, are removed from the account."""
+    EMPTY_FIELDS = "empty_fields"
+    """All fields but the ICCID are null (first, third, ... row) or "" (second, fourth, ...) in the
+    first ``devices`` rows of the page; null in an answer about one SIM."""
+    ODD_DATES = "odd_dates"
+    """Dates of an answer about one SIM come as a number, in other forms, empty, null or zero."""
     LOST_REPLY = "lost_reply"
     """The call is carried out, and then answered with 500."""
 
@@ -46,8 +85,14 @@ class Fault:
     ----------
     on_call
         Number of the first such call, from 1, counted over matching calls only.
+    times
+        Number of calls that suffer it, 1 or more.
     matching
         Text that the target (method, space, path and query) contains; empty: every call.
+    seconds
+        How long, for the kinds that take time; 0 or more.
+    devices
+        How many SIMs, for the kinds that are about some; 1 or more.
     """
 
     kind: FaultKind
@@ -56,6 +101,15 @@ class Fault:
     matching: str = ""
     seconds: float = 1.0
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("on_call", "times", "devices"):
+            if getattr(self, name) < 1:
+                msg = f"{name} is 1 or more, not {getattr(self, name)}"
+                raise ValueError(msg)
+        if self.seconds < 0:
+            msg = f"seconds is 0 or more, not {self.seconds}"
+            raise ValueError(msg)
 
 
 class FaultScript:
@@ -76,39 +130,3 @@ class FaultScript:
                 if fault.on_call <= seen[0] < fault.on_call + fault.times:
                     chosen = chosen or fault
         return chosen
-
-
-def reply_instead(fault: Fault, *, rate_limited: Reply) -> Reply | None:
-    """Answer that a fault gives without the call being carried out; None: it is carried out."""
-    match fault.kind:
-        case FaultKind.SERVER_ERROR:
-            return error_reply(500, "30000001", "Unknown server error.")
-        case FaultKind.BAD_GATEWAY:
-            return html_reply(502, _PROXY_PAGE)
-        case FaultKind.RATE_LIMIT:
-            return rate_limited
-        case _:
-            return None
-
-
-def spoiled(fault: Fault, reply: Reply) -> Reply | None:
-    """Return what a fault makes of the regular answer; None: the connection breaks in the body."""
-    match fault.kind:
-        case FaultKind.LOST_REPLY:
-            return error_reply(500, "30000001", "Unknown server error.")
-        case FaultKind.RESET:
-            return None
-        case FaultKind.TRUNCATED:
-            return Reply(status=200, body=reply.body[: len(reply.body) // 2])
-        case FaultKind.MISSING_LAST_PAGE:
-            content = json.loads(reply.body)
-            content.pop("lastPage", None)
-            return Reply(status=reply.status, body=json.dumps(content).encode())
-        case _:
-            return reply
-
-
-def renumbered(reply: Reply, number: int) -> Reply:
-    """Return a page's answer with another page number in it."""
-    content = json.loads(reply.body) | {"pageNumber": number}
-    return Reply(status=reply.status, body=json.dumps(content).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +28,32 @@ class SimulatorOptions:
         Calls a second that the account may make (real accounts: 1 to 5); None: unlimited.
     single_call
         Refuse a call while another one of the account is being served.
+    strict_throttle
+        Refused calls count against ``requests_per_second`` too, so that a client that hammers on
+        stays locked out.
     rate_limit_status
-        HTTP status that comes with error 40000029.
+        HTTP status that comes with error 40000029; with 200 only the body tells.
+    time_zone
+        The operator's zone, an IANA name: billing cycles begin at midnight there.
+    rolls_over
+        Begin the next cycle, with counters at 0, once the clock passes the end of the current one.
+    usage_growth_percent
+        What each call adds to the usage of every SIM, in percent of the fleet's usage; 0 or more.
+    async_puts, async_seconds
+        Answer a change with 202; it lands ``async_seconds`` later by the simulator's clock.
+    is_essential
+        An account without ``/usages`` and ``usageInZone``: error 10000030.
+    is_account_admin
+        Whether the role of the API user includes ``/rateplans``; without it error 10000030.
+    iccid_digits
+        19: the 20th digit is missing everywhere. 20: ICCIDs of 19 digits have a check digit more.
+        "both": lists have the fleet's own form, and answers about one SIM the other form. In all
+        three cases either form is accepted in a path. None: the fleet's own form, and only that.
+    has_unknown_plan_types
+        ``/rateplans`` also lists plans of types that cannot be optimised: event, prepaid, fixed
+        pool. No SIM has them and none can be put on them.
+    plans_with_two_versions
+        Names of plans of which versions 1 and 2 are in use: odd rows of the fleet are on version 2.
     """
 
     username: str = "simulator"
@@ -39,7 +64,18 @@ class SimulatorOptions:
     has_total_count: bool = False
     requests_per_second: float | None = None
     single_call: bool = False
-    rate_limit_status: Literal[400, 429] = 400
+    strict_throttle: bool = False
+    rate_limit_status: Literal[200, 400, 429] = 400
+    time_zone: str = "UTC"
+    rolls_over: bool = False
+    usage_growth_percent: int = 0
+    async_puts: bool = False
+    async_seconds: float = 5.0
+    is_essential: bool = False
+    is_account_admin: bool = True
+    iccid_digits: Literal[19, 20, "both"] | None = None
+    has_unknown_plan_types: bool = False
+    plans_with_two_versions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_page_size <= 10_000:
@@ -48,3 +84,11 @@ class SimulatorOptions:
         if self.requests_per_second is not None and self.requests_per_second <= 0:
             msg = "requests per second must be above 0; leave it out for an unlimited account"
             raise ValueError(msg)
+        if self.usage_growth_percent < 0 or self.async_seconds < 0:
+            msg = "usage growth and the delay of changes are 0 or more"
+            raise ValueError(msg)
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            msg = f"time zone {self.time_zone!r} is unknown: write an IANA name such as America/Chicago"
+            raise ValueError(msg) from None

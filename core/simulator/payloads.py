@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from core.domain import RatePlan
 from core.simulator.account import Ints, SimulatedAccount
+from core.simulator.options import SimulatorOptions
 from core.simulator.tariffs import MB
 
 HOME_ZONE = "US Home"
@@ -39,17 +40,32 @@ class DeviceRows:
         return tail
 
 
-def usage_zones(account: SimulatedAccount, rows: Ints) -> bytes:
-    """Render the ``zones`` of ``GET /usages``: home for every SIM, roaming for those that did."""
+def plan_version(row: int, plan: str, options: SimulatorOptions) -> int:
+    """Version of a plan that a SIM is on."""
+    return 1 + row % 2 if plan in options.plans_with_two_versions else 1
+
+
+def newest_version(plan: str, options: SimulatorOptions) -> int:
+    """Version of a plan that the catalogue has."""
+    return 2 if plan in options.plans_with_two_versions else 1
+
+
+def usage_zones(iccids: list[bytes], usage: Ints) -> bytes:
+    """Render the ``zones`` of ``GET /usages``: home for every SIM, roaming for those that did.
+
+    Parameters
+    ----------
+    usage
+        Shape ``(len(iccids), 6)``, the columns of ``UsageRow``.
+    """
     home, roaming = [], []
-    columns = account.usage_columns(rows).tolist()
     for iccid, (data, away, sms_mo, sms_mt, voice_mo, voice_mt) in zip(
-        account.iccid[rows].tolist(), columns, strict=True
+        iccids, usage.tolist(), strict=True
     ):
         home.append(
             b'{"deviceId":"%b","usage":{"dataUsage":%d,"smsMOUsage":%d,"smsMTUsage":%d,'
             b'"voiceMOUsage":%d,"voiceMTUsage":%d}}'
-            % (iccid, data - away, sms_mo, sms_mt, voice_mo, voice_mt)
+            % (iccid, max(data - away, 0), sms_mo, sms_mt, voice_mo, voice_mt)
         )
         if away:
             roaming.append(b'{"deviceId":"%b","usage":{"dataUsage":%d}}' % (iccid, away))
@@ -112,13 +128,28 @@ def cycle_usage(account: SimulatedAccount, row: int) -> dict[str, object]:
     }
 
 
-def rate_plan_entry(number: int, plan: RatePlan) -> dict[str, object]:
+_UNKNOWN_TYPES = {
+    "EVENT-100MB": "Event",
+    "PREPAID-1GB": "Prepaid - Individual Terms",
+    "FIXED-10GB": "Monthly - Fixed Pool",
+}
+
+
+def unknown_type_entries(number: int, plan: RatePlan) -> list[dict[str, object]]:
+    """Plans that differ from ``plan`` in name and in a type that nobody should guess at."""
+    return [
+        rate_plan_entry(number + offset, plan) | {"name": name, "type": kind, "lengthOfTerm": 30}
+        for offset, (name, kind) in enumerate(_UNKNOWN_TYPES.items())
+    ]
+
+
+def rate_plan_entry(number: int, plan: RatePlan, version: int = 1) -> dict[str, object]:
     """One plan of ``GET /rateplans``, with the fields that a client needs to price it."""
     return {
         "name": plan.code,
         "id": 100_000 + number,
-        "versionId": 200_000 + number,
-        "version": 1,
+        "versionId": 200_000 + number + 100_000 * (version - 1),
+        "version": version,
         "status": "PUBLISHED",
         "type": "Monthly - Pooled Subscriber"
         if plan.is_pooled

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import base64
 import hmac
-import logging
-import re
-import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self, cast
-from urllib.parse import parse_qs, urlsplit
+from typing import Self
 
 from core.simulator.account import SimulatedAccount
-from core.simulator.api import ControlCenterApi, Reply, error_reply
-from core.simulator.faults import (
-    Fault,
-    FaultKind,
-    FaultScript,
-    renumbered,
-    reply_instead,
-    spoiled,
-)
+from core.simulator.api import ControlCenterApi
+from core.simulator.disturb import PageMemory, disturb_account, with_older_rows
+from core.simulator.faults import Fault, FaultKind, FaultScript
+from core.simulator.listener import Handler, HttpServer
 from core.simulator.options import SimulatorOptions
+from core.simulator.reply import Api, Reply, error_reply
+from core.simulator.spoil import renumbered, reply_instead, spoiled
 from core.simulator.throttle import AccountThrottle
-
-logger = logging.getLogger(__name__)
-
-_PAGE_NUMBER = re.compile(r"pageNumber=(\d+)")
 
 
 def utc_now() -> datetime:
@@ -43,12 +30,16 @@ def utc_now() -> datetime:
 class SimulatorServer:
     """Serves one account on a loopback port until stopped; a context manager.
 
+    Several may run side by side, each with an account, port, credentials and limits of its own.
+
     Parameters
     ----------
     port
         0 takes a free one.
     faults
         What goes wrong, by call number.
+    api
+        What is served; default: Control Center's API of the account.
 
     Attributes
     ----------
@@ -58,6 +49,8 @@ class SimulatorServer:
         Tells the simulator's time.
     calls
         The newest calls (method, space, target), oldest first.
+    throttle
+        The account's limits, and a record of when calls came and how many at a time.
     """
 
     def __init__(
@@ -69,18 +62,18 @@ class SimulatorServer:
         port: int = 0,
         faults: Iterable[Fault] = (),
         clock: Callable[[], datetime] = utc_now,
+        api: Api | None = None,
     ) -> None:
         self.account = account
         self.options = options or SimulatorOptions()
         self.calls: deque[str] = deque(maxlen=100_000)
         self.clock = clock
-        self._api = ControlCenterApi(account, self.options, clock)
+        self.throttle = AccountThrottle(self.options)
+        self._api = api or ControlCenterApi(account, self.options, clock)
         self._faults = FaultScript(faults)
-        self._throttle = AccountThrottle(self.options)
-        self._last_read: dict[str, int] = {}  # list without page number -> page read last
-        self._read_lock = threading.Lock()
+        self._pages = PageMemory()
         self._stopping = threading.Event()
-        self._http = _HttpServer((host, port), _Handler, self)
+        self._http = HttpServer((host, port), Handler, self)
         self._thread: threading.Thread | None = None
 
     @property
@@ -104,12 +97,29 @@ class SimulatorServer:
     def stop(self) -> None:
         """Close the port and every connection."""
         self._stopping.set()
+        self.pause()
+
+    def pause(self) -> None:
+        """Close the port and every connection for a while: further connections are refused.
+
+        For servers that were begun with :meth:`start`.
+        """
         if self._thread is not None:
             self._http.shutdown()
             self._thread.join()
             self._thread = None
         self._http.close_connections()
         self._http.server_close()
+
+    def resume(self) -> None:
+        """Open the same port again after :meth:`pause`."""
+        host, port = self._http.server_address[:2]
+        self._http = HttpServer((str(host), port), Handler, self)
+        self.start()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, but not after the simulator was stopped."""
+        self._stopping.wait(seconds)
 
     def interrupt(self) -> None:
         """Make :meth:`serve` return; for signal handlers, which may not block."""
@@ -130,31 +140,23 @@ class SimulatorServer:
     ) -> None:
         self.stop()
 
-    def answer(
-        self, method: str, target: str, authorization: str | None, body: bytes
-    ) -> Reply | None:
-        """Answer one call, faults included; None: break the connection off."""
+    def answer(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
+        """Answer one call, faults included."""
         line = f"{method} {target}"
         self.calls.append(line)
-        fault = self._faults.next(line)
-        if fault is not None:
-            return self._faulty(fault, method, target, authorization, body)
-        reply = self._regular(method, target, authorization, body)
-        self._remember(target, reply)
-        return reply
-
-    def _regular(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
-        refusal = self._unauthorised(authorization)
-        if refusal is not None:
-            return refusal
-        if not self._throttle.enter():
-            return self._rate_limited()
+        self.throttle.arrive()
         try:
-            return self._api.handle(method, target, body)
+            fault = self._faults.next(line)
+            if fault is not None:
+                return self._faulty(fault, method, target, authorization, body)
+            reply = self._regular(method, target, authorization, body)
+            self._pages.remember(target, reply)
+            return reply
         finally:
-            self._throttle.leave()
+            self.throttle.depart()
 
-    def _unauthorised(self, authorization: str | None) -> Reply | None:
+    def refusal(self, authorization: str | None) -> Reply | None:
+        """Answer to a call whose ``Authorization`` header is not the account's; None: it is."""
         if authorization is None:
             return error_reply(401, None, "Full authentication is required to access this resource")
         pair = f"{self.options.username}:{self.options.api_key}"
@@ -163,129 +165,38 @@ class SimulatorServer:
             return None
         return error_reply(401, "10000001", "Invalid credentials.")
 
-    def _rate_limited(self) -> Reply:
+    def rate_limited(self) -> Reply:
+        """Answer to a call beyond the account's limits."""
         return error_reply(self.options.rate_limit_status, "40000029", "Rate limit exceeded")
+
+    def _regular(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
+        refusal = self.refusal(authorization)
+        if refusal is not None:
+            return refusal
+        if not self.throttle.enter():
+            return self.rate_limited()
+        try:
+            return self._api.handle(method, target, body)
+        finally:
+            self.throttle.leave()
 
     def _faulty(
         self, fault: Fault, method: str, target: str, authorization: str | None, body: bytes
-    ) -> Reply | None:
-        instead = reply_instead(fault, rate_limited=self._rate_limited())
+    ) -> Reply:
+        instead = reply_instead(fault, rate_limited=self.rate_limited())
         if instead is not None:
             return instead
-        if fault.kind is FaultKind.REPEATED_PAGE:
-            return self._repeated(method, target, authorization)
-        if fault.kind is FaultKind.TOUCH:
-            self.account.touch_oldest(fault.devices, self.clock(), since_ms=_since_ms(target))
         if fault.kind is FaultKind.HANG:
-            self._stopping.wait(fault.seconds)
-        return spoiled(fault, self._regular(method, target, authorization, body))
-
-    def _repeated(self, method: str, target: str, authorization: str | None) -> Reply:
-        """Answer with the page of the same list that was read just before, under the new number."""
-        number = _page_number(target)
-        with self._read_lock:
-            before = self._last_read.get(_without_page(target))
-        if number is None or before is None:
-            return self._regular(method, target, authorization, b"")
-        again = target.replace(f"pageNumber={number}", f"pageNumber={before}")
-        reply = self._regular(method, again, authorization, b"")
-        return renumbered(reply, number) if reply.status == 200 else reply
-
-    def _remember(self, target: str, reply: Reply) -> None:
-        number = _page_number(target)
-        if number is not None and reply.status == 200:
-            with self._read_lock:
-                self._last_read[_without_page(target)] = number
-
-
-def _since_ms(target: str) -> int:
-    since = parse_qs(urlsplit(target).query).get("modifiedSince", ["1970-01-01T00:00:00+00:00"])
-    return int(datetime.fromisoformat(since[0]).timestamp() * 1000)
-
-
-def _page_number(target: str) -> int | None:
-    found = _PAGE_NUMBER.search(target)
-    return int(found[1]) if found else None
-
-
-def _without_page(target: str) -> str:
-    return _PAGE_NUMBER.sub("", target)
-
-
-class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(
-        self, address: tuple[str, int], handler: type[_Handler], simulator: SimulatorServer
-    ) -> None:
-        self.simulator = simulator
-        self._open: set[socket.socket] = set()
-        self._open_lock = threading.Lock()
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._open_lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._open_lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        with self._open_lock:
-            open_now = list(self._open)
-        for connection in open_now:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError as error:  # the client was faster
-                logger.debug("connection already closed: %s", error)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Clients that hang up are normal here; anything else is worth a traceback."""
-        error = sys.exception()
-        if isinstance(error, OSError):
-            logger.debug("call from %s broke off: %s", client_address, error)
-        else:
-            logger.error("call from %s could not be answered", client_address, exc_info=error)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "SimulatedControlCenter"
-    sys_version = ""
-    disable_nagle_algorithm = True
-    wbufsize = -1  # head and body leave in one write
-
-    def do_GET(self) -> None:
-        self._answer(b"")
-
-    def do_PUT(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        self._answer(self.rfile.read(int(length)) if length.isdigit() else b"")
-
-    def _answer(self, body: bytes) -> None:
-        simulator = cast("_HttpServer", self.server).simulator
-        reply = simulator.answer(self.command, self.path, self.headers.get("Authorization"), body)
-        is_cut = reply is None
-        reply = reply or Reply(status=200, body=b'{"pageNumber":1,"devices":[')
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body) + (100 if is_cut else 0)))
-        if reply.status == 401:
-            self.send_header("WWW-Authenticate", 'Basic realm="Jasper"')
-        self.end_headers()
-        self.wfile.write(reply.body)
-        self.wfile.flush()
-        if is_cut:
-            self.close_connection = True
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        """Write the Date header by the simulator's clock, as the API's own times are."""
-        clock = cast("_HttpServer", self.server).simulator.clock
-        return super().date_time_string(timestamp or clock().timestamp())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        logger.debug(format, *args)
+            self.wait(fault.seconds)
+        elif fault.kind is FaultKind.THROTTLE_TENTH:
+            self.throttle.slow_down()
+        disturb_account(fault, self.account, target, self.clock())
+        before = self._pages.read_before(target)
+        if fault.kind is FaultKind.REPEATED_PAGE and before is not None:
+            again = self._regular(method, before.target, authorization, b"")
+            return renumbered(again, before.number)
+        reply = self._regular(method, target, authorization, body)
+        if fault.kind is FaultKind.DUPLICATES and before is not None:
+            earlier = self._regular(method, before.target, authorization, b"")
+            return with_older_rows(reply, earlier, fault.devices)
+        return spoiled(fault, reply)
