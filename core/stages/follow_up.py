@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from core.changes.proposals import propose_changes
 from core.domain import NextStep
-from core.sessions.audit_trail import Author
 from core.stages.exporting import export_provider_devices
+from core.storage.audit import Author
 from core.storage.records import PeriodRecord, ProviderRecord
 
 

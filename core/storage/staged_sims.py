@@ -7,6 +7,7 @@ ones are counted in.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -88,7 +89,7 @@ def iccids_without_usage(
 
 
 def _in_slices(
-    engine: sa.Engine, statement: sa.Select[tuple[str, str]], key: sa.ColumnElement[str]
+    engine: sa.Engine, statement: sa.Select[Any], key: sa.ColumnElement[str]
 ) -> Iterator[list[str]]:
     """Read by key, each slice in a transaction of its own, so that writers need not wait."""
     statement = statement.order_by(key).limit(ICCID_SLICE)
