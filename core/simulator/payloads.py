@@ -65,7 +65,7 @@ def usage_zones(iccids: list[bytes], usage: Ints) -> bytes:
         home.append(
             b'{"deviceId":"%b","usage":{"dataUsage":%d,"smsMOUsage":%d,"smsMTUsage":%d,'
             b'"voiceMOUsage":%d,"voiceMTUsage":%d}}'
-            % (iccid, max(data - away, 0), sms_mo, sms_mt, voice_mo, voice_mt)
+            % (iccid, data - away if data > away else 0, sms_mo, sms_mt, voice_mo, voice_mt)
         )
         if away:
             roaming.append(b'{"deviceId":"%b","usage":{"dataUsage":%d}}' % (iccid, away))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.domain import BillingCycle
-from core.simulator.account import simulated_account
+from core.simulator.account import UsageRow, simulated_account
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
 
@@ -146,6 +146,31 @@ def test_both_usage_calls_agree_after_a_change_there_and_back(carrier):
     sim.put(iccid, ratePlan=old)
     assert sim.in_zones(iccid) == {f"{new}, 1": 0, f"{old}, 1": total}
     assert sim.on_plan(old)[iccid] == sim.used(iccid) == total
+    more = UsageRow(
+        data_bytes=7, roaming_bytes=0, sms_mo=0, sms_mt=0, voice_mo_seconds=0, voice_mt_seconds=0
+    )
+    sim.account.add_usage(sim.account.row_of(iccid), more)
+    assert sim.on_plan(old)[iccid] == sim.used(iccid) == total + 7
+
+
+def test_a_plan_change_does_not_reach_into_past_cycles(carrier):
+    sim = carrier()
+    iccid, old = sim.busy_sim()
+    before = sim.on_plan(old, cycleStartDate="2026-09-01")
+    sim.put(iccid, ratePlan=other_plan(old))
+    assert sim.on_plan(old, cycleStartDate="2026-09-01") == before
+    assert list(sim.in_zones(iccid, cycleStartDate="2026-09-01Z")) == [f"{old}, 1"]
+
+
+def test_a_vanished_sim_has_no_usage_in_any_cycle(carrier):
+    sim = carrier()
+    iccid, plan = sim.busy_sim()
+    sim.account.remove(sim.account.row_of(iccid))
+    starts = ("2026-10-01", "2026-09-01", "2026-08-01")
+    assert [iccid in sim.on_plan(plan, cycleStartDate=start) for start in starts] == [False] * 3
+    sim.account.roll_over()
+    assert iccid not in sim.on_plan(plan)
+    assert sim.on_plan(plan)
 
 
 @pytest.mark.parametrize(

@@ -116,4 +116,4 @@ def test_a_day_lies_in_the_cycle_that_began_last(day, start_day, first, last):
 def test_cycles_follow_one_another_without_gaps():
     assert shifted(cycle("2026-01-01", "2026-01-31"), -1) == cycle("2025-12-01", "2025-12-31")
     assert shifted(cycle("2027-12-27", "2028-01-26"), 2) == cycle("2028-02-27", "2028-03-26")
-    assert shifted(cycle("2026-10-01", "2026-10-10"), 1) == cycle("2026-10-11", "2026-10-20")
+    assert shifted(cycle("2026-10-01", "2026-10-10"), 2) == cycle("2026-10-21", "2026-10-30")
