@@ -43,21 +43,31 @@ def outbox_sender(engine: sa.Engine, settings: Settings) -> OutboxSender:
 def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClient:
     """Make the client of a carrier account, its credentials resolved from their reference.
 
+    All workers that work on the account share its rate, where Redis is configured (C3).
+
     Raises
     ------
     InputError
-        If the reference leads nowhere.
+        If the reference leads nowhere, or the address of Redis is none.
     """
     from core.carriers.control_center import control_center_capabilities, open_control_center
-    from core.carriers.credentials import resolve_credentials
+    from core.carriers.credentials import account_name, resolve_credentials
+    from core.carriers.limiter import limiter_for
 
+    credentials = resolve_credentials(provider.credential_ref)
     return open_control_center(
         provider.base_url,
-        resolve_credentials(provider.credential_ref),
+        credentials,
         capabilities=control_center_capabilities(
             integration=provider.integration,
             page_size=provider.page_size,
             requests_per_second=provider.requests_per_second,
         ),
         timeout_s=settings.carrier_timeout_seconds,
+        limiter=limiter_for(
+            account_name(provider.base_url, credentials),
+            provider.requests_per_second,
+            redis_url=settings.redis_url,
+            longest_call_s=2 * settings.carrier_timeout_seconds,
+        ),
     )

@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     carrier_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Limit of one carrier call."
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Address of the Redis through which workers share an account's rate (C3).",
+    )
 
 
 @cache

@@ -34,13 +34,13 @@ from core.carriers.base import (
     UsageAccess,
     UsagePage,
 )
-from core.carriers.credentials import Credentials
+from core.carriers.credentials import Credentials, account_name
 from core.carriers.dates import parse_carrier_time
 from core.carriers.device_scan import ListedPage, scan_pages
 from core.carriers.forward_pages import ForwardPage, forward_pages
 from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
 from core.carriers.json_values import count, flag, frame, frame_of_columns, sum_counts, text
-from core.carriers.limiter import limiter_for
+from core.carriers.limiter import Limiter, limiter_for
 from core.errors import CarrierProtocolError, RejectedByCarrierError
 
 API_ROOT = "/rws/api/v1"
@@ -103,8 +103,14 @@ def open_control_center(
     capabilities: CarrierCapabilities | None = None,
     timeout_s: float = 30.0,
     retry: RetryPolicy | None = None,
+    limiter: Limiter | None = None,
 ) -> ControlCenterClient:
     """Open a client of one account; close it, or use it as a context manager.
+
+    Parameters
+    ----------
+    limiter
+        Keeps the account's rate; None: the one that all clients of this process share.
 
     Raises
     ------
@@ -112,11 +118,11 @@ def open_control_center(
         If credentials may not be sent to the address.
     """
     capabilities = capabilities or control_center_capabilities()
-    account = f"{base_url} {credentials.username.get_secret_value()}"
+    rate = capabilities.requests_per_second
     http = CarrierHttp(
         base_url,
         credentials,
-        limiter=limiter_for(account, capabilities.requests_per_second),
+        limiter=limiter or limiter_for(account_name(base_url, credentials), rate),
         codes=ERROR_CODES,
         retry=retry,
         timeout_s=timeout_s,

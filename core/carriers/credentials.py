@@ -23,6 +23,11 @@ class Credentials:
     api_key: SecretStr
 
 
+def account_name(base_url: str, credentials: Credentials) -> str:
+    """Name the account for its limiter, the same however the address is written; not for showing."""
+    return f"{base_url.rstrip('/').lower()} {credentials.username.get_secret_value()}"
+
+
 def resolve_credentials(reference: str) -> Credentials:
     """Read the credentials behind a reference.
 

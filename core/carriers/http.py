@@ -197,7 +197,10 @@ class CarrierHttp:
             return JsonReply(
                 status=response.status_code, content=content, served_at=_served_at(response)
             )
-        raise self._failure(what, response.status_code, content)
+        failure = self._failure(what, response.status_code, content)
+        if isinstance(failure, RateLimitedError):
+            self._limiter.rate_limited()
+        raise failure
 
     def _failure(self, what: str, status: int, content: Mapping[str, Any] | None) -> CarrierError:
         code = _error_code(content or {})

@@ -1,6 +1,11 @@
 """Politeness towards one carrier account: so many calls a second, one at a time (C3).
 
-A carrier counts the calls of the whole account, so all clients of an account share one limiter.
+A carrier counts the calls of the whole account, so all clients of an account share one limiter:
+those of one process by :func:`limiter_for`, those of all workers through Redis
+(:mod:`core.carriers.redis_limiter`) where it is configured.
+
+A carrier that says "too often" all the same is believed: the pause between calls doubles, up to
+``SLOWEST_FACTOR`` times, and halves again after ``RECOVERY_CALLS`` calls without complaint.
 """
 
 from __future__ import annotations
@@ -11,12 +16,40 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from pydantic import SecretStr
+
+SLOWEST_FACTOR = 16
+"""The pause between calls is at most so many times the one that the account's rate asks for."""
+
+RECOVERY_CALLS = 50
+"""Calls without complaint after which the pause halves: from 16 pauses to one in about five minutes
+at five calls a second."""
+
+LONGEST_CALL_S = 60.0
+"""Seconds that one call is taken to last at most, unless the caller knows better."""
+
 
 class Limiter(Protocol):
     """Gives out the right to make one call."""
 
-    def slot(self) -> AbstractContextManager[None]:
-        """Wait for the account's turn, and hold it for the length of the block."""
+    def slot(self) -> AbstractContextManager[float]:
+        """Wait for the account's turn, and hold it for the length of the block.
+
+        Yields
+        ------
+        float
+            The call's start, in seconds on the clock that all callers of the limiter share.
+        """
+        ...
+
+    def rate_limited(self, retry_after_s: float | None = None) -> None:
+        """Take note that the carrier says it is called too often.
+
+        Parameters
+        ----------
+        retry_after_s
+            Seconds that the carrier asks to be left alone; None: it did not say.
+        """
         ...
 
 
@@ -50,35 +83,70 @@ class AccountLimiter:
         self._clock = clock
         self._sleep = sleep
         self._in_flight = threading.Lock()
+        self._pace = threading.Lock()
         self._next_start: float | None = None
+        self._factor = 1
+        self._n_good = 0
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self) -> Iterator[float]:
         """Wait for the account's turn, and hold it for the length of the block."""
         with self._in_flight:
             now = self._clock()
             while self._next_start is not None and now < self._next_start:
                 self._sleep(self._next_start - now)
                 now = self._clock()
-            self._next_start = now + self._interval_s
-            yield
+            self.started_elsewhere(now)
+            yield now
+            self._succeeded()
+
+    def started_elsewhere(self, now: float | None = None) -> None:
+        """Keep the distance to a call that began just now, without this limiter's slot."""
+        with self._pace:
+            self._next_start = (self._clock() if now is None else now) + (
+                self._interval_s * self._factor
+            )
+
+    def rate_limited(self, retry_after_s: float | None = None) -> None:
+        """Double the pause, and leave the carrier alone for as long as it asks."""
+        with self._pace:
+            self._factor = min(2 * self._factor, SLOWEST_FACTOR)
+            self._n_good = 0
+            pause = max(retry_after_s or 0.0, self._interval_s * self._factor)
+            self._next_start = max(self._next_start or 0.0, self._clock() + pause)
+
+    def _succeeded(self) -> None:
+        with self._pace:
+            self._n_good += 1
+            if self._n_good >= RECOVERY_CALLS:
+                self._factor = max(1, self._factor // 2)
+                self._n_good = 0
 
 
 class UnlimitedLimiter:
     """For accounts without a limit: every call starts at once."""
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self) -> Iterator[float]:
         """Let the call pass."""
-        yield
+        yield time.monotonic()
+
+    def rate_limited(self, retry_after_s: float | None = None) -> None:
+        """Change nothing: there is no pause that could grow."""
 
 
-_shared: dict[tuple[str, float], AccountLimiter] = {}
+_shared: dict[tuple[str, float, str], Limiter] = {}
 _shared_lock = threading.Lock()
 
 
-def limiter_for(account: str, requests_per_second: float | None) -> Limiter:
-    """Return the limiter that all clients of an account in this process share.
+def limiter_for(
+    account: str,
+    requests_per_second: float | None,
+    *,
+    redis_url: SecretStr | None = None,
+    longest_call_s: float = LONGEST_CALL_S,
+) -> Limiter:
+    """Return the limiter that all clients of an account share.
 
     Parameters
     ----------
@@ -86,11 +154,33 @@ def limiter_for(account: str, requests_per_second: float | None) -> Limiter:
         Names the account at the carrier, such as base address and user name.
     requests_per_second
         None: unlimited.
+    redis_url
+        Where the workers of a deployment meet; None: this process is the only one.
+    longest_call_s
+        Longest time that a call can take, in seconds; a worker that holds the account's turn for
+        longer is taken to be dead.
+
+    Raises
+    ------
+    InputError
+        If the address of Redis is none.
     """
     if requests_per_second is None:
         return UnlimitedLimiter()
+    key = (account, requests_per_second, redis_url.get_secret_value() if redis_url else "")
     with _shared_lock:
-        key = (account, requests_per_second)
         if key not in _shared:
-            _shared[key] = AccountLimiter(requests_per_second)
+            local = AccountLimiter(requests_per_second)
+            if redis_url is None:
+                _shared[key] = local
+            else:
+                from core.carriers.redis_limiter import SharedLimiter, link_to
+
+                _shared[key] = SharedLimiter(
+                    link_to(redis_url),
+                    account,
+                    requests_per_second,
+                    local=local,
+                    longest_call_s=longest_call_s,
+                )
         return _shared[key]

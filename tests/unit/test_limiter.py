@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.carriers.limiter import AccountLimiter, UnlimitedLimiter, limiter_for
+from core.carriers.limiter import RECOVERY_CALLS, AccountLimiter, UnlimitedLimiter, limiter_for
 
 
 class Clock:
@@ -101,3 +101,42 @@ def test_an_account_without_a_limit_lets_calls_overlap():
 def test_a_rate_that_is_not_above_zero_is_refused(rate):
     with pytest.raises(ValueError, match="above 0"):
         AccountLimiter(rate)
+
+
+def paused(limiter, clock):
+    """Return the seconds between two calls, one after the other."""
+    with limiter.slot() as before:
+        pass
+    with limiter.slot() as after:
+        pass
+    return after - before
+
+
+def test_complaints_double_the_pause_up_to_its_limit_and_good_calls_halve_it():
+    clock = Clock()
+    limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
+    for expected in (2, 4, 8, 16, 16):
+        limiter.rate_limited()
+        assert paused(limiter, clock) == pytest.approx(expected)
+    limiter.rate_limited()
+    for factor in (16, 8, 4, 2, 1, 1):
+        pauses = [paused(limiter, clock) for _ in range(RECOVERY_CALLS // 2)]
+        assert pauses == pytest.approx([factor] * (RECOVERY_CALLS // 2))
+
+
+def test_a_carrier_that_asks_for_a_pause_gets_it():
+    clock = Clock()
+    limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
+    limiter.rate_limited(retry_after_s=60)
+    with limiter.slot() as start:
+        assert start >= 160
+
+
+def test_a_call_that_fails_is_no_good_call():
+    clock = Clock()
+    limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
+    limiter.rate_limited()
+    for _ in range(2 * RECOVERY_CALLS):
+        with pytest.raises(RuntimeError), limiter.slot():
+            raise RuntimeError
+    assert paused(limiter, clock) == pytest.approx(2)
