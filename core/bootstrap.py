@@ -52,6 +52,7 @@ def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClien
     """
     from core.carriers.control_center import control_center_capabilities, open_control_center
     from core.carriers.credentials import account_name, resolve_credentials
+    from core.carriers.http import DEADLINE_FACTOR
     from core.carriers.limiter import limiter_for
 
     credentials = resolve_credentials(provider.credential_ref)
@@ -68,6 +69,6 @@ def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClien
             account_name(provider.base_url, credentials),
             provider.requests_per_second,
             redis_url=settings.redis_url,
-            longest_call_s=2 * settings.carrier_timeout_seconds,
+            longest_call_s=DEADLINE_FACTOR * settings.carrier_timeout_seconds,
         ),
     )

@@ -14,7 +14,8 @@
     │   │   └── RateLimitedError
     │   ├── RejectedByCarrierError       this call is refused for good; others may pass
     │   ├── CarrierAuthError             credentials, role or address refused: stop the run
-    │   └── CarrierProtocolError         an answer that contradicts the API's own rules
+    │   ├── CarrierProtocolError         an answer that contradicts the API's own rules
+    │   └── CarrierDownError             too many calls failed in a row: stop the run, tell operators
     ├── StorageError             the database
     │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
     └── SessionError             a session cannot be opened, moved or continued
@@ -82,7 +83,14 @@ class CarrierError(CarrierOptError):
 
 
 class RetryableCarrierError(CarrierError):
-    """A failure that another try may cure."""
+    """A failure that another try may cure.
+
+    ``retry_after_s`` is how many seconds the carrier asks to wait before, None where it does not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class RateLimitedError(RetryableCarrierError):
@@ -104,6 +112,17 @@ class CarrierAuthError(CarrierError):
 
 class CarrierProtocolError(CarrierError):
     """An answer contradicts the API's own rules, such as a page limit that is never reached."""
+
+
+class CarrierDownError(CarrierError):
+    """Too many calls in a row failed in spite of retries, so that no more are made (C3)."""
+
+    def __init__(self, n_failed: int, first_failure: str) -> None:
+        self.first_failure = first_failure
+        super().__init__(
+            f"{n_failed} calls to the carrier failed in a row, so no more are made; the first "
+            f"failure: {first_failure}. Run again when the carrier's API works"
+        )
 
 
 class StorageError(CarrierOptError):

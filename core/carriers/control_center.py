@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import polars as pl
 
 from core.carriers.base import (
@@ -121,7 +122,9 @@ def open_control_center(
     rate = capabilities.requests_per_second
     http = CarrierHttp(
         base_url,
-        credentials,
+        httpx.BasicAuth(
+            credentials.username.get_secret_value(), credentials.api_key.get_secret_value()
+        ),
         limiter=limiter or limiter_for(account_name(base_url, credentials), rate),
         codes=ERROR_CODES,
         retry=retry,

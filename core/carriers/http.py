@@ -1,28 +1,39 @@
-"""Calls to a carrier over HTTP: politeness, retries by error class, a breaker (C3).
+"""Calls to a carrier over HTTP: politeness, limits, retries by error class, a breaker (C3).
 
 This module owns the seam to httpx: whatever that library raises leaves here as one of
 :class:`core.errors.CarrierError`. Credentials go into the request and nowhere else.
+
+No answer holds a call for longer than ``DEADLINE_FACTOR`` times the timeout, however it drips in, or
+takes more memory than ``LARGEST_BODY``.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 import stamina
 
-from core.carriers.credentials import Credentials
-from core.carriers.dates import in_utc
+from core.carriers.deadline import Connections, Deadline
+from core.carriers.envelopes import (
+    CarrierFault,
+    ErrorCodes,
+    JsonReply,
+    is_among,
+    json_object,
+    read_fault,
+    retry_after_s,
+    served_at,
+)
 from core.carriers.limiter import Limiter
 from core.errors import (
     CarrierAuthError,
+    CarrierDownError,
     CarrierError,
     CarrierProtocolError,
     InputError,
@@ -31,10 +42,29 @@ from core.errors import (
     RetryableCarrierError,
 )
 
+__all__ = [
+    "BREAKER_LIMIT",
+    "DEADLINE_FACTOR",
+    "LARGEST_BODY",
+    "CarrierFault",
+    "CarrierHttp",
+    "ErrorCodes",
+    "JsonReply",
+    "RetryPolicy",
+]
+
 logger = logging.getLogger(__name__)
 
 BREAKER_LIMIT = 5
 """Failed calls in a row, after retries, that are borne; the next one opens the breaker."""
+
+DEADLINE_FACTOR = 2
+"""A whole call may last so many timeouts; each step of it has one."""
+
+LARGEST_BODY = 64 * 1024 * 1024
+"""Bytes of the largest answer, decoded; a page of the largest size has far less than one MiB."""
+
+_CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")  # one of them, never one inside another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +76,8 @@ class RetryPolicy:
     attempts
         Tries in all, at least 1.
     wait_initial_s, wait_max_s, wait_jitter_s
-        First and longest pause, and the most that chance adds.
+        First and longest pause, and the most that chance adds. A carrier that says how long to wait
+        (``Retry-After``) is waited for that long instead.
     """
 
     attempts: int = 6
@@ -56,21 +87,10 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorCodes:
-    """How a carrier's own error codes are to be read."""
-
-    rate_limited: frozenset[str] = frozenset()
-    auth: frozenset[str] = frozenset()
-    retryable: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JsonReply:
-    """A successful answer: its JSON object and the time on the carrier's clock, if it was told."""
-
+class _Answer:
     status: int
-    content: Mapping[str, Any]
-    served_at: datetime | None
+    headers: httpx.Headers
+    body: bytes
 
 
 class CarrierHttp:
@@ -80,10 +100,23 @@ class CarrierHttp:
     ----------
     base_url
         ``https://host``; ``http://`` is accepted for this machine's own addresses only.
+    auth
+        Puts credentials into a request.
     limiter
         Shared by all clients of the account.
     codes
         The carrier's error codes by class.
+    read_error
+        Finds the error in the carrier's envelope.
+    timeout_s
+        Limit of each step of a call, in seconds; that of a whole call is ``DEADLINE_FACTOR`` times it.
+
+    Attributes
+    ----------
+    calls
+        Calls made so far, tries included.
+    seconds
+        Time that they took, waiting for the account's turn left out.
 
     Raises
     ------
@@ -94,30 +127,39 @@ class CarrierHttp:
     def __init__(
         self,
         base_url: str,
-        credentials: Credentials,
+        auth: httpx.Auth,
         *,
         limiter: Limiter,
         codes: ErrorCodes,
+        read_error: Callable[[Mapping[str, Any]], CarrierFault] = read_fault,
         retry: RetryPolicy | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         url = _checked_address(base_url)
         self._limiter = limiter
         self._codes = codes
+        self._read_error = read_error
         self._retry = retry or RetryPolicy()
+        self._deadline_s = DEADLINE_FACTOR * timeout_s
+        self._connections = Connections()
         self._failures = 0
+        self._first_failure = ""
         self.calls = 0
+        self.seconds = 0.0
         self._client = httpx.Client(
             base_url=base_url,
-            auth=httpx.BasicAuth(
-                credentials.username.get_secret_value(), credentials.api_key.get_secret_value()
-            ),
-            headers={"Accept": "application/json"},
+            auth=auth,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             timeout=timeout_s,
             trust_env=not _is_local(url.host),  # a proxy is for hosts outside
             verify=url.scheme == "https",  # without TLS there is no certificate to load
             follow_redirects=False,  # credentials go to the configured host only
         )
+
+    @property
+    def mean_response_s(self) -> float | None:
+        """Seconds that a call took on average; None before the first."""
+        return self.seconds / self.calls if self.calls else None
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> JsonReply:
         """Read, and try again where another try may help.
@@ -127,18 +169,24 @@ class CarrierHttp:
         CarrierError
             By what the caller can do; also, at once, when the breaker is open.
         """
-        for attempt in stamina.retry_context(
-            on=RetryableCarrierError,
-            attempts=self._retry.attempts,
-            timeout=None,
-            wait_initial=self._retry.wait_initial_s,
-            wait_max=self._retry.wait_max_s,
-            wait_jitter=self._retry.wait_jitter_s,
-        ):
-            with attempt:
-                is_last_try = attempt.num >= self._retry.attempts
-                return self._counted("GET", path, params=params, is_last_try=is_last_try)
-        raise AssertionError("unreachable")  # pragma: no cover
+        return self._repeated("GET", path, params=params)
+
+    def post(self, path: str, body: Mapping[str, object], *, retry: bool = True) -> JsonReply:
+        """Read by POST like :meth:`get`, or write.
+
+        Parameters
+        ----------
+        retry
+            False for what changes something: it is sent once, as by :meth:`put`.
+
+        Raises
+        ------
+        CarrierError
+            As :meth:`get`.
+        """
+        if retry:
+            return self._repeated("POST", path, body=body)
+        return self._counted("POST", path, body=body, is_last_try=True)
 
     def put(self, path: str, body: Mapping[str, object]) -> JsonReply:
         """Write, once: whether a lost answer took effect is for the caller to read back."""
@@ -147,6 +195,29 @@ class CarrierHttp:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _repeated(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: Mapping[str, object] | None = None,
+    ) -> JsonReply:
+        for attempt in stamina.retry_context(
+            on=_backoff,
+            attempts=self._retry.attempts,
+            timeout=None,
+            wait_initial=self._retry.wait_initial_s,
+            wait_max=self._retry.wait_max_s,
+            wait_jitter=self._retry.wait_jitter_s,
+        ):
+            with attempt:
+                is_last_try = attempt.num >= self._retry.attempts
+                return self._counted(
+                    method, path, params=params, body=body, is_last_try=is_last_try
+                )
+        raise AssertionError("unreachable")  # pragma: no cover
 
     def _counted(
         self,
@@ -158,15 +229,13 @@ class CarrierHttp:
         is_last_try: bool,
     ) -> JsonReply:
         if self._failures > BREAKER_LIMIT:
-            msg = (
-                f"{self._failures} calls to the carrier failed in a row, so no more are made; "
-                "see the first failure above, and run again when the carrier's API works"
-            )
-            raise CarrierError(msg)
+            raise CarrierDownError(self._failures, self._first_failure)
         try:
             reply = self._call(method, path, params, body)
-        except RetryableCarrierError:
-            self._failures += is_last_try
+        except RetryableCarrierError as error:
+            if is_last_try:
+                self._first_failure = self._first_failure if self._failures else str(error)
+                self._failures += 1
             raise
         except CarrierError:  # the carrier is there and has answered
             self._failures = 0
@@ -183,44 +252,110 @@ class CarrierHttp:
     ) -> JsonReply:
         what = f"{method} {path}"
         self.calls += 1
-        try:
-            with self._limiter.slot():
-                response = self._client.request(method, path, params=params, json=body)
-        except httpx.TransportError as error:
-            msg = f"{what}: no answer ({type(error).__name__}: {error}); check address and network"
-            raise RetryableCarrierError(msg) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            msg = f"{what}: the answer cannot be read ({type(error).__name__})"
-            raise CarrierProtocolError(msg) from None
-        content = _json_object(response.content)
-        if response.is_success and content is not None and not _error_code(content):
+        with self._limiter.slot():
+            began = time.monotonic()
+            try:
+                answer = self._exchange(what, method, path, params, body)
+            finally:
+                self.seconds += time.monotonic() - began
+        content = json_object(answer.body)
+        fault = CarrierFault() if content is None else self._read_error(content)
+        if 200 <= answer.status < 300 and content is not None and not fault.code:
             return JsonReply(
-                status=response.status_code, content=content, served_at=_served_at(response)
+                status=answer.status, content=content, served_at=served_at(answer.headers)
             )
-        failure = self._failure(what, response.status_code, content)
+        failure = self._failure(what, answer, fault, has_content=content is not None)
         if isinstance(failure, RateLimitedError):
-            self._limiter.rate_limited()
+            self._limiter.rate_limited(failure.retry_after_s)
         raise failure
 
-    def _failure(self, what: str, status: int, content: Mapping[str, Any] | None) -> CarrierError:
-        code = _error_code(content or {})
-        said = _said(content)
-        about = f"{what}: HTTP {status}" + (f", error {code}" if code else "") + said
-        if status == 429 or code in self._codes.rate_limited:
-            return RateLimitedError(f"{about}; the account calls too often: lower its rate")
-        if status in (401, 403) or code in self._codes.auth:
+    def _exchange(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Mapping[str, object] | None,
+    ) -> _Answer:
+        """Send and receive; whatever goes wrong is an error of the tree."""
+        with Deadline(self._deadline_s, self._connections) as deadline:
+            try:
+                with self._client.stream(
+                    method,
+                    path,
+                    params=params,
+                    json=body,
+                    extensions={"trace": self._connections.trace},
+                ) as response:
+                    return _Answer(
+                        status=response.status_code,
+                        headers=response.headers,
+                        body=_read_body(what, response),
+                    )
+            except CarrierError:
+                raise
+            except Exception as error:
+                raise _broken(what, error, deadline, self._deadline_s) from None
+
+    def _failure(
+        self, what: str, answer: _Answer, fault: CarrierFault, *, has_content: bool
+    ) -> CarrierError:
+        status, code = answer.status, fault.code
+        about = f"{what}: HTTP {status}" + (f", error {code}" if code else "")
+        about += f" ({fault.message})" if fault.message else ""
+        pause_s = retry_after_s(answer.headers) if status in (429, 503) else None
+        if status == 429 or is_among(self._codes.rate_limited, code):
+            return RateLimitedError(
+                f"{about}; the account calls too often: lower its rate", retry_after_s=pause_s
+            )
+        if status in (401, 403) or is_among(self._codes.auth, code):
             return CarrierAuthError(
                 f"{about}; check user name, key, role and allowed addresses of the account"
             )
-        if status >= 500 or status == 408 or code in self._codes.retryable:
-            return RetryableCarrierError(about)
-        if 200 <= status < 300 and content is None:
+        if status >= 500 or status == 408 or is_among(self._codes.retryable, code):
+            return RetryableCarrierError(about, retry_after_s=pause_s)
+        if 200 <= status < 300 and not has_content:
             return RetryableCarrierError(
                 f"{what}: HTTP {status}, but the body is not a JSON object"
             )
         if 300 <= status < 400:
             return CarrierProtocolError(f"{about}; the address redirects: set the API's own host")
         return RejectedByCarrierError(about, code=code, status=status)
+
+
+def _backoff(error: Exception) -> bool | float:
+    """Whether to try again, and after how long where the carrier says so."""
+    if not isinstance(error, RetryableCarrierError):
+        return False
+    return True if error.retry_after_s is None else error.retry_after_s
+
+
+def _read_body(what: str, response: httpx.Response) -> bytes:
+    """Read the body as far as it is allowed to go."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in _CODINGS:
+        msg = f"{what}: the answer is encoded as {coding[:40]!r}, which was not asked for"
+        raise CarrierProtocolError(msg)
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            msg = (
+                f"{what}: the answer is larger than {LARGEST_BODY:,} bytes; it is not read further"
+            )
+            raise CarrierProtocolError(msg)
+    return bytes(body)
+
+
+def _broken(what: str, error: Exception, deadline: Deadline, deadline_s: float) -> CarrierError:
+    """Tell what an exchange that broke off means."""
+    if deadline.is_over:
+        msg = f"{what}: no complete answer within {deadline_s:g} s; check network and carrier"
+        return RetryableCarrierError(msg)
+    if isinstance(error, httpx.TransportError):
+        msg = f"{what}: no answer ({type(error).__name__}: {error}); check address and network"
+        return RetryableCarrierError(msg)
+    return CarrierProtocolError(f"{what}: the answer cannot be read ({type(error).__name__})")
 
 
 def _checked_address(base_url: str) -> httpx.URL:
@@ -248,34 +383,3 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _json_object(body: bytes) -> Mapping[str, Any] | None:
-    """Read a JSON object whatever charset it was announced in; None if it is none."""
-    for encoding in ("utf-8", "latin-1"):
-        try:
-            value = json.loads(body.decode(encoding))
-        except UnicodeDecodeError:
-            continue
-        except (ValueError, RecursionError):
-            return None
-        return value if isinstance(value, dict) else None
-    return None  # pragma: no cover - latin-1 decodes everything
-
-
-def _error_code(content: Mapping[str, Any]) -> str | None:
-    code = content.get("errorCode")
-    return str(code) if isinstance(code, str | int) else None
-
-
-def _said(content: Mapping[str, Any] | None) -> str:
-    message = (content or {}).get("errorMessage")
-    return f" ({message[:200]})" if isinstance(message, str) else ""
-
-
-def _served_at(response: httpx.Response) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(response.headers["Date"])
-        return in_utc(moment) if moment.tzinfo is not None else None
-    except (KeyError, ValueError, OverflowError):
-        return None

@@ -24,6 +24,7 @@ from core.carriers.json_values import flag
 from core.domain import BillingCycle
 from core.errors import (
     CarrierAuthError,
+    CarrierDownError,
     CarrierError,
     CarrierProtocolError,
     InputError,
@@ -224,9 +225,11 @@ def test_the_breaker_opens_after_more_than_five_failed_calls(serve):
             client.device_details("89014103270100000058")
     n_calls = len(server.calls)
     assert n_calls == (BREAKER_LIMIT + 1) * QUICK.attempts
-    with pytest.raises(CarrierError, match="in a row") as caught:
+    with pytest.raises(CarrierDownError, match="in a row") as caught:
         client.device_details("89014103270100000058")
-    assert not isinstance(caught.value, RetryableCarrierError)
+    assert "the first failure: GET /rws/api/v1/devices/89014103270100000058: HTTP 5" in str(
+        caught.value
+    )
     assert len(server.calls) == n_calls
 
 
