@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from core.carriers.base import CarrierClient
+    from core.carriers.credentials import Credentials
+    from core.carriers.http import RetryPolicy
     from core.storage.records import ProviderRecord
 
 
@@ -40,10 +42,23 @@ def outbox_sender(engine: sa.Engine, settings: Settings) -> OutboxSender:
     return OutboxSender(engine, settings.amop_api_endpoint, settings.amop_api_key)
 
 
-def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClient:
-    """Make the client of a carrier account, its credentials resolved from their reference.
+def carrier_client(
+    provider: ProviderRecord,
+    settings: Settings,
+    engine: sa.Engine | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+) -> CarrierClient:
+    """Make the client of a carrier account, its credentials resolved from their reference (C8).
 
     All workers that work on the account share its rate, where Redis is configured (C3).
+
+    Parameters
+    ----------
+    engine
+        The database that holds stored credentials; None: that of the settings.
+    retry
+        None: as patient as runs are.
 
     Raises
     ------
@@ -51,11 +66,11 @@ def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClien
         If the reference leads nowhere, or the address of Redis is none.
     """
     from core.carriers.control_center import control_center_capabilities, open_control_center
-    from core.carriers.credentials import account_name, resolve_credentials
+    from core.carriers.credentials import account_name
     from core.carriers.http import DEADLINE_FACTOR
     from core.carriers.limiter import limiter_for
 
-    credentials = resolve_credentials(provider.credential_ref)
+    credentials = _credentials(provider, settings, engine)
     return open_control_center(
         provider.base_url,
         credentials,
@@ -65,6 +80,7 @@ def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClien
             requests_per_second=provider.requests_per_second,
         ),
         timeout_s=settings.carrier_timeout_seconds,
+        retry=retry,
         limiter=limiter_for(
             account_name(provider.base_url, credentials),
             provider.requests_per_second,
@@ -72,3 +88,17 @@ def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClien
             longest_call_s=DEADLINE_FACTOR * settings.carrier_timeout_seconds,
         ),
     )
+
+
+def _credentials(
+    provider: ProviderRecord, settings: Settings, engine: sa.Engine | None
+) -> Credentials:
+    from core.carriers.credentials import STORE_REFERENCE, parse_credentials, resolve_credentials
+
+    if provider.credential_ref != STORE_REFERENCE:
+        return resolve_credentials(provider.credential_ref)
+    from core.storage.credentials import load_credentials, token_cipher
+
+    cipher = token_cipher(settings.credential_keys)
+    stored = load_credentials(engine or open_database(settings), provider, cipher)
+    return parse_credentials(stored, f"the store for provider {provider.id}")
