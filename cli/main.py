@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from cli import db, periods, plans, providers, sessions
+from cli import credentials, db, periods, plans, providers, sessions
 from cli.demo import demo
 from cli.optimize import optimize
 from cli.run import run
@@ -54,6 +54,7 @@ app.command()(simulate_carrier)
 app.command()(sync)
 app.command()(verify)
 app.add_typer(providers.app, name="providers")
+app.add_typer(credentials.app, name="credentials")
 app.add_typer(plans.app, name="plans")
 app.add_typer(periods.app, name="periods")
 app.add_typer(sessions.app, name="sessions")

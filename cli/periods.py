@@ -63,7 +63,7 @@ def fetch_command(
         if sim is None:
             msg = f"no SIM of provider {found.name} is known: give one with --iccid, or sync first"
             raise InputError(msg)
-        client = bootstrap.carrier_client(found, load_settings())
+        client = bootstrap.carrier_client(found, load_settings(), engine)
         try:
             told = client.billing_cycle(sim)
         finally:

@@ -33,7 +33,10 @@ def add_command(
     integration: Annotated[str, typer.Option(help="jasper, pod19, tmobile_jasper or rogers.")],
     base_url: Annotated[str, typer.Option(help="Address of the carrier's API.")],
     credential_ref: Annotated[
-        str, typer.Option(help="Where the credentials are: env:NAME or file:/path. No secret here.")
+        str,
+        typer.Option(
+            help="Where the credentials are: env:NAME, file:/path or store. No secret here."
+        ),
     ],
     time_zone: Annotated[str, typer.Option(help="IANA name, such as America/New_York.")],
     start_hour: Annotated[int, typer.Option(help="Hour from which scheduled runs start.")] = 2,

@@ -53,7 +53,7 @@ def sync(
     settings = load_settings()
     with open_current(database) as engine:
         found, billing_period = find_period(engine, find_provider(engine, provider).id, period)
-        client = bootstrap.carrier_client(found, settings)
+        client = bootstrap.carrier_client(found, settings, engine)
         try:
             with _progress() as on_progress:
                 result = sync_provider(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from core.carriers.base import CarrierClient
     from core.carriers.control_center import ControlCenterClient
+    from core.carriers.credentials import Credentials
+    from core.carriers.http import RetryPolicy
     from core.storage.records import ProviderRecord
 
 
@@ -41,33 +43,46 @@ def outbox_sender(engine: sa.Engine, settings: Settings) -> OutboxSender:
     return OutboxSender(engine, settings.amop_api_endpoint, settings.amop_api_key)
 
 
-def carrier_client(provider: ProviderRecord, settings: Settings) -> CarrierClient:
-    """Make the client of a carrier account, its credentials resolved from their reference.
+def carrier_client(
+    provider: ProviderRecord,
+    settings: Settings,
+    engine: sa.Engine | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+) -> CarrierClient:
+    """Make the client of a carrier account, its credentials resolved from their reference (C8).
 
     All workers that work on the account share its rate, where Redis is configured (C3).
+
+    Parameters
+    ----------
+    engine
+        The database that holds stored credentials; None: that of the settings.
+    retry
+        None: as patient as runs are.
 
     Raises
     ------
     InputError
         If the reference leads nowhere, or the address of Redis is none.
     """
-    return control_center(provider, settings)
+    return control_center(provider, settings, engine, retry=retry)
 
 
-def control_center(provider: ProviderRecord, settings: Settings) -> ControlCenterClient:
-    """Make the client of a Control Center account, its credentials resolved from their reference.
-
-    Raises
-    ------
-    InputError
-        If the reference leads nowhere.
-    """
+def control_center(
+    provider: ProviderRecord,
+    settings: Settings,
+    engine: sa.Engine | None = None,
+    *,
+    retry: RetryPolicy | None = None,
+) -> ControlCenterClient:
+    """Make the client of a Control Center account, as :func:`carrier_client` does."""
     from core.carriers.control_center import control_center_capabilities, open_control_center
-    from core.carriers.credentials import account_name, resolve_credentials
+    from core.carriers.credentials import account_name
     from core.carriers.http import DEADLINE_FACTOR
     from core.carriers.limiter import limiter_for
 
-    credentials = resolve_credentials(provider.credential_ref)
+    credentials = _credentials(provider, settings, engine)
     return open_control_center(
         provider.base_url,
         credentials,
@@ -77,6 +92,7 @@ def control_center(provider: ProviderRecord, settings: Settings) -> ControlCente
             requests_per_second=provider.requests_per_second,
         ),
         timeout_s=settings.carrier_timeout_seconds,
+        retry=retry,
         limiter=limiter_for(
             account_name(provider.base_url, credentials),
             provider.requests_per_second,
@@ -84,3 +100,17 @@ def control_center(provider: ProviderRecord, settings: Settings) -> ControlCente
             longest_call_s=DEADLINE_FACTOR * settings.carrier_timeout_seconds,
         ),
     )
+
+
+def _credentials(
+    provider: ProviderRecord, settings: Settings, engine: sa.Engine | None
+) -> Credentials:
+    from core.carriers.credentials import STORE_REFERENCE, parse_credentials, resolve_credentials
+
+    if provider.credential_ref != STORE_REFERENCE:
+        return resolve_credentials(provider.credential_ref)
+    from core.storage.credentials import load_credentials, token_cipher
+
+    cipher = token_cipher(settings.credential_keys)
+    stored = load_credentials(engine or open_database(settings), provider, cipher)
+    return parse_credentials(stored, f"the store for provider {provider.id}")

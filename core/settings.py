@@ -81,6 +81,10 @@ class Settings(BaseSettings):
         default=None,
         description="Address of the Redis through which workers share an account's rate (C3).",
     )
+    credential_keys: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys of stored credentials, ',' between, or file:/path of them (C8).",
+    )
 
 
 @cache

@@ -35,7 +35,7 @@ def sync_devices_task(
     settings = load_settings()
     engine = bootstrap.open_database(settings)
     provider = load_provider(engine, service_provider_id)
-    client = bootstrap.carrier_client(provider, settings)
+    client = bootstrap.carrier_client(provider, settings, engine)
     try:
         result = sync_provider(
             engine,

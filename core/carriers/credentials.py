@@ -1,7 +1,8 @@
 """Carrier credentials by reference: read where they live, for as long as a client lives (C8).
 
-A reference is ``env:NAME`` or ``file:/absolute/path``; behind it stands ``username:apiKey``. The
-reference may be stored and logged, what it leads to never is.
+A reference is ``env:NAME``, ``file:/absolute/path`` or ``store``, the encrypted store of the database
+(:mod:`core.storage.credentials`, which whoever has the database reads); behind it stands
+``username:apiKey``. The reference may be stored and logged, what it leads to never is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from pydantic import SecretStr
 
 from core.errors import InputError
 from core.settings import read_environment_variable
+
+STORE_REFERENCE = "store"
+"""The reference of credentials that are encrypted in the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +60,26 @@ def resolve_credentials(reference: str) -> Credentials:
             "and behind it stands username:apiKey"
         )
         raise InputError(msg)
-    username, colon, api_key = text.strip().partition(":")
-    if not (username and colon and api_key) or any(c in text.strip() for c in "\r\n"):
-        msg = f"credentials: {kind}:{where} does not hold one line username:apiKey"
+    return parse_credentials(SecretStr(text), f"{kind}:{where}")
+
+
+def parse_credentials(text: SecretStr, where: str) -> Credentials:
+    """Read one line ``username:apiKey``, blanks around it left out.
+
+    Parameters
+    ----------
+    where
+        Where it stood, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is something else; the message does not repeat it.
+    """
+    line = text.get_secret_value().strip()
+    username, colon, api_key = line.partition(":")
+    if not (username and colon and api_key) or any(c in line for c in "\r\n"):
+        msg = f"credentials: {where} does not hold one line username:apiKey"
         raise InputError(msg)
     return Credentials(username=SecretStr(username), api_key=SecretStr(api_key))
 

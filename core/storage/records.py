@@ -25,7 +25,7 @@ MAX_URL_LENGTH = 512
 POLITE_REQUESTS_PER_SECOND = 1.0
 """What every carrier account is granted, as far as is known; many have 5 (C3)."""
 
-_CREDENTIAL_REF = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
+_CREDENTIAL_REF = re.compile(r"store|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ class ProviderSettings:
     base_url
         Address of the carrier's API, without user or password.
     credential_ref
-        Where the credentials are: ``env:NAME`` or ``file:/absolute/path``; never a secret itself.
+        Where the credentials are: ``env:NAME``, ``file:/absolute/path`` or ``store`` (encrypted in
+        the database); never a secret itself.
     time_zone
         IANA name; slots and billing dates are local to it (S1).
     start_hour
@@ -102,7 +103,8 @@ class ProviderSettings:
         if not _CREDENTIAL_REF.fullmatch(self.credential_ref):
             msg = (
                 "credential-ref: the value is no reference and is not stored; write env:NAME (an "
-                "environment variable) or file:/absolute/path, and put the secret there"
+                "environment variable), file:/absolute/path, or store (and then use `carrier-opt "
+                "credentials set`), and put the secret there"
             )
             raise InputError(msg)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,11 @@ PROVIDERS = """name,tenant,integration,base_url,credential_ref,time_zone,start_h
 Acme,T,jasper,https://rest.example.com,env:ACME,America/New_York,5,no
 New,U,rogers,https://r.example.com,file:/run/secrets/new,UTC,,
 """
+
+VERSIONS = sorted(
+    path.name[:4]
+    for path in (Path(__file__).parents[2] / "core/storage/migrations/versions").glob("0*.py")
+)
 
 
 class Shell:
@@ -107,7 +113,10 @@ def test_without_tables_every_command_names_the_remedy_and_makes_no_file(shell, 
 
 def test_status_before_and_after_an_upgrade(shell):
     assert shell("db", "status") == 0
-    assert "has no tables, lacks 0001, 0002, 0003, 0006: run `carrier-opt db upgrade`" in shell.out
+    assert (
+        "has no tables, lacks 0001, 0002, 0003, 0004, 0005, 0006: run `carrier-opt db upgrade`"
+        in shell.out
+    )
     assert shell("db", "upgrade") == 0
     assert "applied 0001, 0002, 0003, 0006" in shell.out
     assert shell("db", "upgrade") == 0
@@ -327,7 +336,7 @@ def test_a_period_that_cannot_be_is_refused(ready, start, end, message):
     assert len(ready.stored(list_periods, 1)) == 1
 
 
-@pytest.mark.parametrize("room", ["db", "providers", "plans", "periods"])
+@pytest.mark.parametrize("room", ["db", "providers", "plans", "periods", "credentials"])
 def test_help_names_every_command_without_opening_a_database(shell, room):
     assert shell(room, "--help", database=False) == 0
     assert "Commands" in shell.out

@@ -15,6 +15,7 @@ from __future__ import annotations
 from core.storage.schema.base import metadata
 from core.storage.schema.catalogue import (
     billing_period,
+    carrier_credential,
     carrier_rate_plan,
     communication_plan,
     customer,
@@ -56,6 +57,7 @@ __all__ = [
     "amop_outbox",
     "audit_event",
     "billing_period",
+    "carrier_credential",
     "carrier_rate_plan",
     "communication_plan",
     "customer",

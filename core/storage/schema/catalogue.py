@@ -30,7 +30,7 @@ service_provider = sa.Table(
     sa.Column("BaseUrl", sa.Unicode(512), nullable=False),
     sa.Column(
         "CredentialRef", sa.Unicode(512), nullable=False
-    ),  # env:NAME or file:/path, no secret
+    ),  # env:NAME, file:/path or store, no secret
     sa.Column("TimeZone", key_text(64), nullable=False),  # IANA name
     sa.Column("OptimizationStartHour", sa.Integer, nullable=False),  # 0..23, local (S1)
     sa.Column("BillableStatuses", sa.Unicode(512), nullable=False),  # ";" between (E1)
@@ -48,6 +48,21 @@ service_provider = sa.Table(
     sa.UniqueConstraint("TenantId", "Name"),
 )
 """A carrier account of a tenant."""
+
+carrier_credential = sa.Table(
+    "CarrierCredential",
+    metadata,
+    sa.Column(
+        "ServiceProviderId",
+        sa.ForeignKey("ServiceProvider.Id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("Token", LONG_TEXT, nullable=False),  # username:apiKey, encrypted by Fernet (C8)
+    *created(),
+    sa.Column("ModifiedDate", UtcDateTime),
+)
+"""Credentials of the providers whose reference is ``store``; without the keys they say nothing."""
 
 billing_period = sa.Table(
     "BillingPeriod",
