@@ -13,13 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from cli.child import ChildProcess, free_port
+from core.amop.receiver import AmopReceiver
+from core.domain import BillingCycle
+from core.settings import load_settings
+from core.storage.audit import Author as AuditAuthor
+from core.storage.catalogue_changes import add_period, add_provider
+from core.storage.engine import open_engine
+from core.storage.migrate import upgrade
+from core.storage.records import ProviderSettings
+from tests.flows.deployment import NOW, Deployment
 
 STARTUP_S = 120.0
 
@@ -164,3 +175,40 @@ class Demo:
 def make_demo(prefect_api: str, tmp_path: Path) -> Callable[[int], Demo]:
     """Make a demo with a number of SIMs in a folder of its own."""
     return lambda devices: Demo(folder=tmp_path / "demo", api_url=prefect_api, devices=devices)
+
+
+@pytest.fixture
+def deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_client: None
+) -> Iterator[Deployment]:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    engine = open_engine(url)
+    upgrade(engine)
+    author = AuditAuthor(actor="test")
+    provider = add_provider(
+        engine,
+        ProviderSettings(
+            name="Account", tenant="Tenant", integration="jasper", time_zone="UTC",
+            base_url="http://127.0.0.1:9", credential_ref="env:NOT_SET",
+        ),
+        now=NOW, author=author,
+    )  # fmt: skip
+    cycle = BillingCycle(start_date=NOW.date(), end_date=NOW.date() + timedelta(days=29))
+    period = add_period(
+        engine, provider.id, cycle.start_date, cycle.end_date, now=NOW, author=author
+    )
+    with AmopReceiver(tmp_path / "amop.jsonl", token=SecretStr("token")) as receiver:
+        monkeypatch.setenv("CARRIER_OPT_DATABASE_URL", url)
+        monkeypatch.setenv("CARRIER_OPT_OUTPUT_DIR", str(tmp_path / "out"))
+        monkeypatch.setenv("AMOP_API_ENDPOINT", receiver.endpoint)
+        monkeypatch.setenv("AMOP_API_KEY", "token")
+        load_settings.cache_clear()
+        yield Deployment(
+            engine=engine,
+            receiver=receiver,
+            provider_id=provider.id,
+            period_id=period.id,
+            tenant_id=provider.tenant_id,
+        )
+    load_settings.cache_clear()
+    engine.dispose()

@@ -2,89 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import sqlalchemy as sa
-from pydantic import SecretStr
 
-from core.amop.receiver import AmopReceiver
-from core.domain import BillingCycle
 from core.errors import InputError, NotAvailableError, SessionBusyError
 from core.sessions.lifecycle import Author, Owner, open_session, parse_parameters
-from core.settings import load_settings
-from core.storage.audit import Author as AuditAuthor
-from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.engine import open_engine, reading
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
-from core.storage.schema import amop_outbox, optimization_session
+from tests.flows.deployment import Deployment
 
 pytestmark = pytest.mark.prefect
-
-NOW = datetime.now(tz=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
-    """A database with one provider, and somebody who receives the messages."""
-
-    engine: sa.Engine
-    receiver: AmopReceiver
-    provider_id: int
-    period_id: int
-    tenant_id: int
-
-    def sessions(self) -> list[Any]:
-        with reading(self.engine) as connection:
-            return list(connection.execute(sa.select(optimization_session)))
-
-    def unsent(self) -> int:
-        with reading(self.engine) as connection:
-            query = sa.select(sa.func.count()).where(amop_outbox.c.SentAt.is_(None))
-            return int(connection.execute(query).scalar_one())
-
-
-@pytest.fixture
-def deployment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_client: None
-) -> Iterator[Deployment]:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    engine = open_engine(url)
-    upgrade(engine)
-    author = AuditAuthor(actor="test")
-    provider = add_provider(
-        engine,
-        ProviderSettings(
-            name="Account", tenant="Tenant", integration="jasper", time_zone="UTC",
-            base_url="http://127.0.0.1:9", credential_ref="env:NOT_SET",
-        ),
-        now=NOW, author=author,
-    )  # fmt: skip
-    cycle = BillingCycle(start_date=NOW.date(), end_date=NOW.date() + timedelta(days=29))
-    period = add_period(
-        engine, provider.id, cycle.start_date, cycle.end_date, now=NOW, author=author
-    )
-    with AmopReceiver(tmp_path / "amop.jsonl", token=SecretStr("token")) as receiver:
-        monkeypatch.setenv("CARRIER_OPT_DATABASE_URL", url)
-        monkeypatch.setenv("CARRIER_OPT_OUTPUT_DIR", str(tmp_path / "out"))
-        monkeypatch.setenv("AMOP_API_ENDPOINT", receiver.endpoint)
-        monkeypatch.setenv("AMOP_API_KEY", "token")
-        load_settings.cache_clear()
-        yield Deployment(
-            engine=engine,
-            receiver=receiver,
-            provider_id=provider.id,
-            period_id=period.id,
-            tenant_id=provider.tenant_id,
-        )
-    load_settings.cache_clear()
-    engine.dispose()
 
 
 def run(**parameters: Any) -> Any:
@@ -102,7 +30,6 @@ def run(**parameters: Any) -> Any:
         ({"rate_plan_sequences": [["A", "A"]]}, InputError, "rate_plan_sequences"),
         ({"override": {"token_id": "t", "reason": "r"}}, NotAvailableError, "override"),
         ({"customer_id": 1}, NotAvailableError, "customer_id"),
-        ({"full_sync": False}, NotAvailableError, "full_sync"),
         ({"dry_run": True, "apply_changes": True}, InputError, "dry_run"),
         ({"tenant_id": 999}, InputError, "tenant"),
         ({"service_provider_id": 999}, InputError, "999"),

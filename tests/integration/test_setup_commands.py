@@ -118,7 +118,7 @@ def test_status_before_and_after_an_upgrade(shell):
         in shell.out
     )
     assert shell("db", "upgrade") == 0
-    assert "applied 0001, 0002, 0003, 0006" in shell.out
+    assert "applied 0001, 0002, 0003, 0004, 0005, 0006" in shell.out
     assert shell("db", "upgrade") == 0
     assert "up to date (0006)" in shell.out
     assert shell("db", "status", "--json") == 0

@@ -62,6 +62,7 @@ def test_every_available_value_arrives():
     assert request.has_synced
     assert request.full_sync is None
     assert parse(full_sync=True).full_sync is True
+    assert parse(full_sync=False).full_sync is False
     assert request.charge_type is ChargeType.OVERAGE
     assert request.skip_lower_cost_check
     assert request.rate_plan_sequences == (("B", "A"), ("A",))
@@ -116,7 +117,6 @@ def test_a_flag_is_true_or_false(name, value):
         ({"customer_id": 4}, "parameter customer_id"),
         ({"usage_basis": "projected"}, "usage_basis='projected'"),
         ({"apply_changes": True}, "apply_changes=true"),
-        ({"full_sync": False}, "full_sync=false"),
         ({"override": {"token_id": "t", "reason": "r"}}, "parameter override"),
         ({"override": {}}, "parameter override"),
     ],
