@@ -14,10 +14,9 @@ or ``Failed``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -53,26 +52,21 @@ from core.carriers.json_values import (
 from core.carriers.limiter import Limiter, limiter_for
 from core.carriers.thingspace_auth import ThingSpaceAuth, thingspace_login
 from core.carriers.thingspace_rows import (
+    API_ROOT,
     by_iccid,
     carrier_time,
     device_rows,
     largest_number,
-    moment_of,
     month_later,
-    wire_time,
 )
+from core.carriers.thingspace_usage import usage_rows
 from core.errors import CarrierProtocolError, RejectedByCarrierError
-
-API_ROOT = "/api/m2m/v1"
 
 MAX_PAGE_SIZE = 2000
 """Devices that one list call returns at most."""
 
 CHANGES_PER_MONTH = 4
 """Plan changes that an active device may have in a month."""
-
-MAX_USAGE_ANSWERS = 100
-"""Answers to one SIM's usage after which it is taken to never end: 500 rows each, far above a cycle."""
 
 
 def thingspace_capabilities(
@@ -292,7 +286,7 @@ class ThingSpaceClient:
         start, end = (datetime.combine(day, time(), UTC) for day in (first, month_later(first)))
         data: int | None = 0
         sms: int | None = 0
-        days = list(self._usage_rows(iccid, start, end))
+        days = list(usage_rows(self._http, iccid, start, end))
         for day in days:
             data = sum_counts(data, count(day.get("bytesUsed")))
             sms = sum_counts(sms, count(day.get("smsUsed")))
@@ -368,39 +362,3 @@ class ThingSpaceClient:
             case _:
                 msg = f"GET {path}: the state {status[:40]!r} is none of Success, Pending, Failed"
                 raise CarrierProtocolError(msg)
-
-    def _usage_rows(
-        self, iccid: str, start: datetime, end: datetime
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows of ``start <= time < end``, each once.
-
-        An answer may end in the middle of a moment that has several rows. So the last moment's rows
-        are left for the next answer, which begins with that moment.
-        """
-        what = f"POST /devices/usage/actions/list of {iccid}"
-        earliest = start
-        for _ in range(MAX_USAGE_ANSWERS):
-            body = {
-                "deviceId": by_iccid(iccid),
-                "earliest": wire_time(earliest),
-                "latest": wire_time(end - timedelta(seconds=1)),
-            }
-            content = self._http.post(f"{API_ROOT}/devices/usage/actions/list", body).content
-            rows = objects(content, "usageHistory", what)
-            moments = [moment_of(row, what) for row in rows]
-            has_more = flag(content.get("hasMoreData"))
-            last = max(moments).replace(microsecond=0) if has_more and moments else end
-            for row, moment in zip(rows, moments, strict=True):
-                if earliest <= moment < min(last, end):
-                    yield row
-            if not has_more or last >= end:
-                return
-            if not moments or last <= earliest or moments != sorted(moments):
-                msg = (
-                    f"{what}: more rows are said to follow, but these do not lead on from "
-                    f"{wire_time(earliest)}: run again later or tell the carrier"
-                )
-                raise CarrierProtocolError(msg)
-            earliest = last
-        msg = f"{what} goes on after {MAX_USAGE_ANSWERS} answers: ask the carrier about the list"
-        raise CarrierProtocolError(msg)

@@ -14,6 +14,8 @@ from core.carriers.dates import parse_carrier_time
 from core.carriers.json_values import count, frame_of_columns, text
 from core.errors import CarrierProtocolError
 
+API_ROOT = "/api/m2m/v1"
+
 
 def by_iccid(iccid: str) -> dict[str, str]:
     """Name a device by its ICCID."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -355,6 +358,40 @@ def test_no_failure_shows_a_secret(serve, caplog):
     basic = base64.b64encode(f"some-key:{SECRETS[0]}".encode()).decode()
     assert len(caplog.records) > 20
     assert not any(word in everything for word in (*SECRETS, basic, "bearer-0", "session-0"))
+
+
+def test_the_command_serves_the_account_behind_a_credential_reference(tmp_path):
+    ready = tmp_path / "url"
+    script = "import typer; from cli.simulate import simulate_carrier; typer.run(simulate_carrier)"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-c", script, "--integration", "thingspace", "--devices", "60",
+            "--port", "0", "--credential-ref", "env:SIMULATED_ACCOUNT", "--ready-file", str(ready),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "SIMULATED_ACCOUNT": f"some-key:{SECRETS[0]};{ACCOUNT};{SECRETS[1]};{SECRETS[2]}",
+        },
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        head = process.stdout.readline()
+        while not ready.exists():
+            assert process.poll() is None
+        with client_of(ready.read_text()) as client:
+            client.check()
+            assert sum(page.rows.height for page in client.device_pages(ListScan())) == 60
+        process.terminate()
+        rest, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    assert "Simulated ThingSpace with 60 SIMs" in head
+    assert not any(secret in head + rest for secret in SECRETS)
 
 
 class Canned(BaseHTTPRequestHandler):
