@@ -30,7 +30,9 @@ def add_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the service provider.")],
     *,
     tenant: Annotated[str, typer.Option(help="Tenant it belongs to; made if it is new.")],
-    integration: Annotated[str, typer.Option(help="jasper, pod19, tmobile_jasper or rogers.")],
+    integration: Annotated[
+        str, typer.Option(help="jasper, pod19, tmobile_jasper, rogers or thingspace.")
+    ],
     base_url: Annotated[str, typer.Option(help="Address of the carrier's API.")],
     credential_ref: Annotated[
         str,

@@ -1,8 +1,9 @@
-"""``carrier-opt simulate-carrier``: a Control Center to try things with, without a carrier."""
+"""``carrier-opt simulate-carrier``: a carrier's API to try things with, without a carrier."""
 
 from __future__ import annotations
 
 import signal
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from cli.simulate_accounts import (
     with_credentials,
     write_ready,
 )
+from cli.simulate_thingspace import announce_thingspace, open_thingspace_server
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +27,22 @@ if TYPE_CHECKING:
     from core.simulator.server import SimulatorServer
 
 
+class SimulatedIntegration(StrEnum):
+    """Carrier APIs that can be simulated."""
+
+    JASPER = "jasper"
+    THINGSPACE = "thingspace"
+
+
 def simulate_carrier(
     *,
+    integration: Annotated[
+        SimulatedIntegration,
+        typer.Option(
+            help="Whose API: Control Center's or ThingSpace's, for which only the options of fleet, "
+            "address, rate, faults and credentials count."
+        ),
+    ] = SimulatedIntegration.JASPER,
     devices: Annotated[
         int, typer.Option(min=0, max=10_000_000, help="SIMs in the simulated fleet.")
     ] = 2000,
@@ -47,7 +63,7 @@ def simulate_carrier(
         str | None,
         typer.Option(
             help="Where the accepted username:apiKey stands: env:NAME or file:/absolute/path. "
-            "Default: simulator:simulated-key."
+            "Default: simulator:simulated-key. ThingSpace: KEY:SECRET;ACCOUNT;USER;PASSWORD."
         ),
     ] = None,
     month: Annotated[
@@ -145,7 +161,10 @@ def simulate_carrier(
         has_unknown_plan_types=unknown_plan_types,
     )
     script = _faults(faults)
+    is_thingspace = integration is SimulatedIntegration.THINGSPACE
     if accounts is not None:
+        if is_thingspace:
+            raise InputError("--accounts: several accounts are of Control Center only")
         serve_several(accounts, options, script, host=host, month=month, ready_file=ready_file)
         return
     from core.simulator.account import simulated_account
@@ -153,8 +172,14 @@ def simulate_carrier(
 
     check_begun(cycle)
     account = simulated_account(devices, seed, cycle, now=utc_now())
-    server = open_server(account, with_credentials(options, credential_ref), script, host, port)
-    _announce(server, ready_file, is_default_key=credential_ref is None)
+    if is_thingspace:
+        server = open_thingspace_server(account, options, credential_ref, script, host, port)
+        announce_thingspace(server, is_default_key=credential_ref is None)
+    else:
+        server = open_server(account, with_credentials(options, credential_ref), script, host, port)
+        _announce(server, is_default_key=credential_ref is None)
+    if ready_file is not None:
+        write_ready(ready_file, server.base_url)
     signal.signal(signal.SIGTERM, lambda *_: server.interrupt())
     try:
         server.serve()
@@ -209,7 +234,7 @@ def _export(folder: Path, devices: int, seed: int, cycle: BillingCycle) -> None:
         typer.echo(path)
 
 
-def _announce(server: SimulatorServer, ready_file: Path | None, *, is_default_key: bool) -> None:
+def _announce(server: SimulatorServer, *, is_default_key: bool) -> None:
     url = server.base_url
     key = "simulator:simulated-key" if is_default_key else "USERNAME:APIKEY"
     cycle = server.account.cycle
@@ -219,5 +244,3 @@ def _announce(server: SimulatorServer, ready_file: Path | None, *, is_default_ke
         f"  curl -u {key} '{url}/rws/api/v1/devices?modifiedSince=2004-01-01T00:00:00Z&pageSize=5'"
     )
     typer.echo(f"  curl -u {key} '{url}/rws/api/v1/rateplans'")
-    if ready_file is not None:
-        write_ready(ready_file, url)

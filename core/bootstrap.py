@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from core.amop.sender import OutboxSender
+from core.errors import InputError
 from core.settings import Settings, load_settings
 from core.storage.engine import open_engine
 from core.storage.migrate import require_current
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from core.carriers.control_center import ControlCenterClient
     from core.carriers.credentials import Credentials
     from core.carriers.http import RetryPolicy
+    from core.carriers.limiter import Limiter
     from core.storage.records import ProviderRecord
+
+THINGSPACE = "thingspace"
+"""The integration that is not Control Center's."""
 
 
 @cache
@@ -66,6 +71,8 @@ def carrier_client(
     InputError
         If the reference leads nowhere, or the address of Redis is none.
     """
+    if provider.integration == THINGSPACE:
+        return _thingspace(provider, settings, engine, retry=retry)
     return control_center(provider, settings, engine, retry=retry)
 
 
@@ -76,11 +83,18 @@ def control_center(
     *,
     retry: RetryPolicy | None = None,
 ) -> ControlCenterClient:
-    """Make the client of a Control Center account, as :func:`carrier_client` does."""
+    """Make the client of a Control Center account, as :func:`carrier_client` does.
+
+    Raises
+    ------
+    InputError
+        If the account is another carrier's.
+    """
+    if provider.integration == THINGSPACE:
+        msg = f"{provider.name!r} is no Control Center account, but one of {provider.integration}"
+        raise InputError(msg)
     from core.carriers.control_center import control_center_capabilities, open_control_center
     from core.carriers.credentials import account_name
-    from core.carriers.http import DEADLINE_FACTOR
-    from core.carriers.limiter import limiter_for
 
     credentials = _credentials(provider, settings, engine)
     return open_control_center(
@@ -93,12 +107,42 @@ def control_center(
         ),
         timeout_s=settings.carrier_timeout_seconds,
         retry=retry,
-        limiter=limiter_for(
-            account_name(provider.base_url, credentials),
-            provider.requests_per_second,
-            redis_url=settings.redis_url,
-            longest_call_s=DEADLINE_FACTOR * settings.carrier_timeout_seconds,
+        limiter=_limiter(account_name(provider.base_url, credentials), provider, settings),
+    )
+
+
+def _thingspace(
+    provider: ProviderRecord,
+    settings: Settings,
+    engine: sa.Engine | None,
+    *,
+    retry: RetryPolicy | None,
+) -> CarrierClient:
+    from core.carriers.credentials import account_name
+    from core.carriers.thingspace import open_thingspace, thingspace_capabilities
+
+    credentials = _credentials(provider, settings, engine)
+    return open_thingspace(
+        provider.base_url,
+        credentials,
+        capabilities=thingspace_capabilities(
+            page_size=provider.page_size, requests_per_second=provider.requests_per_second
         ),
+        timeout_s=settings.carrier_timeout_seconds,
+        retry=retry,
+        limiter=_limiter(account_name(provider.base_url, credentials), provider, settings),
+    )
+
+
+def _limiter(account: str, provider: ProviderRecord, settings: Settings) -> Limiter:
+    from core.carriers.http import DEADLINE_FACTOR
+    from core.carriers.limiter import limiter_for
+
+    return limiter_for(
+        account,
+        provider.requests_per_second,
+        redis_url=settings.redis_url,
+        longest_call_s=DEADLINE_FACTOR * settings.carrier_timeout_seconds,
     )
 
 

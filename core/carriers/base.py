@@ -272,8 +272,11 @@ class CarrierClient(Protocol):
         """
         ...
 
-    def sim_usage(self, iccid: str) -> UsagePage:
-        """Read the current cycle's usage of one SIM: a page of one row."""
+    def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:
+        """Read one SIM's usage in a cycle: a page of one row.
+
+        Without ``cycle_start``, and where the carrier tells the current cycle only: of that one.
+        """
         ...
 
     def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:

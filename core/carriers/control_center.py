@@ -40,7 +40,15 @@ from core.carriers.dates import parse_carrier_time
 from core.carriers.device_scan import ListedPage, scan_pages
 from core.carriers.forward_pages import ForwardPage, forward_pages
 from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
-from core.carriers.json_values import count, flag, frame, frame_of_columns, sum_counts, text
+from core.carriers.json_values import (
+    count,
+    flag,
+    frame,
+    frame_of_columns,
+    objects,
+    sum_counts,
+    text,
+)
 from core.carriers.limiter import Limiter, limiter_for
 from core.errors import CarrierProtocolError, RejectedByCarrierError
 
@@ -224,8 +232,8 @@ class ControlCenterClient:
         for page in pages:
             yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
 
-    def sim_usage(self, iccid: str) -> UsagePage:
-        """Read the current cycle's usage of one SIM: a page of one row."""
+    def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:  # noqa: ARG002
+        """Read the current cycle's usage of one SIM: a page of one row; no other cycle is told."""
         content = self._http.get(f"{API_ROOT}/devices/{quote(iccid, safe='')}/ctdUsages").content
         row = (
             text(content.get("iccid")) or iccid,
@@ -332,7 +340,7 @@ class ControlCenterClient:
         elapsed = timedelta(seconds=time.monotonic() - started)
         if reply is None:
             return None
-        devices = _objects(reply.content, "devices", f"GET /devices, page {number}")
+        devices = objects(reply.content, "devices", f"GET /devices, page {number}")
         columns = {
             name: [text(device.get(field)) for device in devices]
             for name, field in _DEVICE_FIELDS.items()
@@ -353,8 +361,8 @@ class ControlCenterClient:
         what = f"GET /usages of {rate_plan!r}, page {number}"
         rows: list[tuple[object, ...]] = []
         raw: list[object] = []
-        for zone in _objects(reply.content, "zones", what):
-            for device in _objects(zone, "devices", what):
+        for zone in objects(reply.content, "zones", what):
+            for device in objects(zone, "devices", what):
                 rows.append(_usage_row(text(zone.get("zone")), device))
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
@@ -365,7 +373,7 @@ class ControlCenterClient:
         reply = self._page("/rateplans", {}, number)
         if reply is None:
             return None
-        plans = _objects(reply.content, "ratePlans", f"GET /rateplans, page {number}")
+        plans = objects(reply.content, "ratePlans", f"GET /rateplans, page {number}")
         rows = [tuple(text(plan.get(key)) for key in ("name", "type", "version")) for plan in plans]
         is_last = flag(reply.content.get("lastPage"))
         listed = frame(rows, RATE_PLAN_SCHEMA)
@@ -402,12 +410,3 @@ def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...
 def _wire_time(moment: datetime) -> str:
     """Write a time as the list call wants it, whole seconds rounded down."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}+00:00"
-
-
-def _objects(content: Mapping[str, Any], key: str, what: str) -> list[dict[str, Any]]:
-    """Return the list of objects under a key."""
-    value = content.get(key)
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        msg = f"{what}: the answer has no list of objects {key!r}"
-        raise CarrierProtocolError(msg)
-    return value

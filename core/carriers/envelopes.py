@@ -63,8 +63,11 @@ def read_fault(content: Mapping[str, Any]) -> CarrierFault:
     )
 
 
-def json_object(body: bytes) -> Mapping[str, Any] | None:
-    """Read a JSON object whatever charset it was announced in; None if it is none."""
+def json_object(body: bytes, *, array_key: str | None = None) -> Mapping[str, Any] | None:
+    """Read a JSON object whatever charset it was announced in; None if it is none.
+
+    An array becomes the object that has it under ``array_key``, where one is given.
+    """
     for encoding in ("utf-8", "latin-1"):
         try:
             value = json.loads(body.decode(encoding))
@@ -72,6 +75,8 @@ def json_object(body: bytes) -> Mapping[str, Any] | None:
             continue
         except (ValueError, RecursionError):
             return None
+        if array_key is not None and isinstance(value, list):
+            return {array_key: value}
         return value if isinstance(value, dict) else None
     return None  # pragma: no cover - latin-1 decodes everything
 

@@ -161,15 +161,27 @@ class CarrierHttp:
         """Seconds that a call took on average; None before the first."""
         return self.seconds / self.calls if self.calls else None
 
-    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> JsonReply:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        array_key: str | None = None,
+    ) -> JsonReply:
         """Read, and try again where another try may help.
+
+        Parameters
+        ----------
+        array_key
+            An array in place of an object is accepted, and stands in the reply under this key; None:
+            it is not.
 
         Raises
         ------
         CarrierError
             By what the caller can do; also, at once, when the breaker is open.
         """
-        return self._repeated("GET", path, params=params)
+        return self._repeated("GET", path, params=params, array_key=array_key)
 
     def post(self, path: str, body: Mapping[str, object], *, retry: bool = True) -> JsonReply:
         """Read by POST like :meth:`get`, or write.
@@ -203,6 +215,7 @@ class CarrierHttp:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, object] | None = None,
+        array_key: str | None = None,
     ) -> JsonReply:
         for attempt in stamina.retry_context(
             on=_backoff,
@@ -215,8 +228,9 @@ class CarrierHttp:
             with attempt:
                 is_last_try = attempt.num >= self._retry.attempts
                 return self._counted(
-                    method, path, params=params, body=body, is_last_try=is_last_try
-                )
+                    method, path, params=params, body=body, array_key=array_key,
+                    is_last_try=is_last_try,
+                )  # fmt: skip
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _counted(
@@ -226,12 +240,13 @@ class CarrierHttp:
         *,
         params: Mapping[str, str | int] | None = None,
         body: Mapping[str, object] | None = None,
+        array_key: str | None = None,
         is_last_try: bool,
     ) -> JsonReply:
         if self._failures > BREAKER_LIMIT:
             raise CarrierDownError(self._failures, self._first_failure)
         try:
-            reply = self._call(method, path, params, body)
+            reply = self._call(method, path, params, body, array_key)
         except RetryableCarrierError as error:
             if is_last_try:
                 self._first_failure = self._first_failure if self._failures else str(error)
@@ -249,6 +264,7 @@ class CarrierHttp:
         path: str,
         params: Mapping[str, str | int] | None,
         body: Mapping[str, object] | None,
+        array_key: str | None,
     ) -> JsonReply:
         what = f"{method} {path}"
         self.calls += 1
@@ -258,7 +274,7 @@ class CarrierHttp:
                 answer = self._exchange(what, method, path, params, body)
             finally:
                 self.seconds += time.monotonic() - began
-        content = json_object(answer.body)
+        content = json_object(answer.body, array_key=array_key)
         fault = CarrierFault() if content is None else self._read_error(content)
         if 200 <= answer.status < 300 and content is not None and not fault.code:
             return JsonReply(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
+
+from core.errors import CarrierProtocolError
 
 _LARGEST = (1 << 63) - 1
 
@@ -40,6 +43,21 @@ def count(value: object) -> int | None:
 def sum_counts(a: int | None, b: int | None) -> int | None:
     """Add two counts; unreadable if one of them is."""
     return None if a is None or b is None else count(a + b)
+
+
+def objects(content: Mapping[str, Any], key: str, what: str) -> list[dict[str, Any]]:
+    """Return the list of objects under a key.
+
+    Raises
+    ------
+    CarrierProtocolError
+        If there is none; ``what`` names the answer.
+    """
+    value = content.get(key)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        msg = f"{what}: the answer has no list of objects {key!r}"
+        raise CarrierProtocolError(msg)
+    return value
 
 
 def frame(rows: Sequence[Sequence[object]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,9 @@ class Simulator(Protocol):
     """What answers the calls."""
 
     clock: Callable[[], datetime]
+
+    def authorization_of(self, headers: Message) -> str | None:
+        """Return what a call shows to be let in."""
 
     def answer(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
         """Answer one call."""
@@ -116,9 +120,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         server = cast("HttpServer", self.server)
-        reply = server.simulator.answer(
-            self.command, self.path, self.headers.get("Authorization"), body
-        )
+        authorization = server.simulator.authorization_of(self.headers)
+        reply = server.simulator.answer(self.command, self.path, authorization, body)
         if reply.delivery is Delivery.RESET:
             server.reset_at_close(self.connection)
             self.close_connection = True
@@ -126,6 +129,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body) + _MISSING.get(reply.delivery, 0)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         if reply.status == 401:
             self.send_header("WWW-Authenticate", 'Basic realm="Jasper"')
         self.end_headers()

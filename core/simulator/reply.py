@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
@@ -38,6 +39,7 @@ class Reply:
     content_type: str = "application/json;charset=UTF-8"
     delivery: Delivery = Delivery.WHOLE
     seconds: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Api(Protocol):

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from email.message import Message
 from types import TracebackType
 from typing import Self
 
@@ -139,6 +140,10 @@ class SimulatorServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def authorization_of(self, headers: Message) -> str | None:
+        """Return what a call shows to be let in."""
+        return headers.get("Authorization")
 
     def answer(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
         """Answer one call, faults included."""

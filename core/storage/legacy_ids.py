@@ -50,8 +50,14 @@ PORTAL_TYPE: dict[Portal, int] = {
 }
 """``OptimizationInstance.PortalType``."""
 
-INTEGRATION_ID: dict[str, int] = {"jasper": 1, "pod19": 2, "tmobile_jasper": 3, "rogers": 4}
-"""``OptimizationInstance.IntegrationId``: integration of the provider by its name."""
+INTEGRATION_ID: dict[str, int] = {
+    "jasper": 1, "pod19": 2, "tmobile_jasper": 3, "rogers": 4, "thingspace": 5,
+}  # fmt: skip
+"""``OptimizationInstance.IntegrationId``: integration of the provider by its name.
+
+No statement is known that tells one number from another: they are this system's own, and only must
+never change.
+"""
 
 
 def status_id_sql() -> str:

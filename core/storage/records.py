@@ -37,7 +37,7 @@ class ProviderSettings:
     tenant
         Name of the customer of the platform that the account belongs to.
     integration
-        One of ``jasper``, ``pod19``, ``tmobile_jasper``, ``rogers``.
+        One of ``jasper``, ``pod19``, ``tmobile_jasper``, ``rogers``, ``thingspace``.
     base_url
         Address of the carrier's API, without user or password.
     credential_ref

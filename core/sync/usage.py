@@ -163,7 +163,7 @@ class UsageReader:
         pages: list[UsagePage] = []
         for iccid in iccids:
             try:
-                pages.append(self.client.sim_usage(iccid))
+                pages.append(self.client.sim_usage(iccid, cycle_start=period.start))
             except (RejectedByCarrierError, RetryableCarrierError):
                 continue
         if pages:

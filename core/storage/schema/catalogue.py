@@ -25,7 +25,7 @@ service_provider = sa.Table(
     sa.Column("Id", sa.Integer, primary_key=True),
     sa.Column("TenantId", sa.ForeignKey("Tenant.Id"), nullable=False),
     sa.Column("Name", key_text(128), nullable=False),
-    sa.Column("Integration", key_text(32), nullable=False),  # jasper, pod19, tmobile_jasper, rogers
+    sa.Column("Integration", key_text(32), nullable=False),  # legacy_ids.INTEGRATION_ID
     sa.Column("Portal", key_text(16), nullable=False),  # core.domain.Portal
     sa.Column("BaseUrl", sa.Unicode(512), nullable=False),
     sa.Column(

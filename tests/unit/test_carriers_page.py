@@ -1,0 +1,87 @@
+"""docs/carriers.md says what the adapters are: capabilities, names, errors and files agree (C1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from core import errors
+from core.carriers.base import CarrierCapabilities
+from core.carriers.control_center import control_center_capabilities
+from core.carriers.thingspace import thingspace_capabilities
+from core.simulator.thingspace_api import ThingSpaceOptions
+from core.storage.legacy_ids import INTEGRATION_ID
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/carriers.md").read_text(encoding="utf-8")
+
+NONE_SAID = {"changes_per_cycle": "no limit known", "list_window": "none"}
+
+
+def section(heading):
+    return PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(heading):
+    """First cell, without quotes, -> the others."""
+    found = re.findall(r"^\| (.+) \|$", section(heading), re.MULTILINE)[1:]
+    cells = [row.split(" | ") for row in found]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def said(capabilities, name):
+    """A capability as the page writes it."""
+    value = getattr(capabilities, name)
+    if value is None:
+        return NONE_SAID[name]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, timedelta):
+        unit = timedelta(hours=1) if name == "change_cutoff" else timedelta(days=1)
+        assert not value % unit
+        return str(value // unit)
+    return f"`{value}`" if isinstance(value, str) else f"{value:g}"
+
+
+def test_the_table_has_every_capability_of_both_carriers():
+    carriers = (control_center_capabilities(), thingspace_capabilities())
+    names = [field.name for field in fields(CarrierCapabilities) if field.name != "integration"]
+    table = rows("Capabilities")
+    assert {name: table[name][:2] for name in table} == {
+        name: [said(carrier, name) for carrier in carriers] for name in names
+    }
+
+
+def test_every_integration_is_named_with_its_adapter():
+    listed = [name for line in rows("Integrations") for name in re.findall(r"\w+", line)]
+    assert set(listed) == set(INTEGRATION_ID)
+
+
+def test_the_errors_are_those_of_the_tree():
+    named = set(rows("Errors"))
+    real = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.CarrierError)
+    }
+    assert named == real - {"CarrierError"}
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:core|cli|tests)/[\w/.]*)`", PAGE))))
+def test_files_to_touch_are_there(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_made_up_credentials_are_the_simulators():
+    made_up = ThingSpaceOptions()
+    parts = (made_up.client_secret, made_up.account_name, made_up.username, made_up.password)
+    assert f"'{made_up.client_key}:{';'.join(parts)}'" in section("Simulators")
+    numbers = (made_up.token_seconds, made_up.session_seconds, made_up.change_seconds)
+    stated = re.search(
+        r"has ([\d,]+) seconds of life for a bearer token, ([\d,]+) for a session, and (\d+)", PAGE
+    )
+    assert [float(n.replace(",", "")) for n in stated.groups()] == list(numbers)
