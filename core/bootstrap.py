@@ -91,7 +91,10 @@ def control_center(
         If the account is another carrier's.
     """
     if provider.integration == THINGSPACE:
-        msg = f"{provider.name!r} is no Control Center account, but one of {provider.integration}"
+        msg = (
+            f"{provider.name!r} is an account of {provider.integration}, whose list of plans has no "
+            "prices: enter them in a file, and then `carrier-opt plans import`"
+        )
         raise InputError(msg)
     from core.carriers.control_center import control_center_capabilities, open_control_center
     from core.carriers.credentials import account_name

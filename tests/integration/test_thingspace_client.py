@@ -542,6 +542,8 @@ def test_a_whole_account_is_synchronised_through_the_adapter_of_its_provider(
         service_provider_id=provider.id, period_id=period.id, cycle=CYCLE,
         prorated_communication_plans=frozenset({"Trial Kits"}),
     )  # fmt: skip
+    with pytest.raises(InputError, match="plans import"):
+        bootstrap.control_center(provider, Settings())
     client: CarrierClient = bootstrap.carrier_client(provider, Settings())
     try:
         result = sync_devices(client, SqlDeviceStore(engine), request, clock=lambda: NOW)
