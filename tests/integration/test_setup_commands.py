@@ -118,14 +118,14 @@ def test_status_before_and_after_an_upgrade(shell):
         in shell.out
     )
     assert shell("db", "upgrade") == 0
-    assert "applied 0001, 0002, 0003, 0006" in shell.out
+    assert "applied 0001, 0002, 0003, 0004, 0005, 0006" in shell.out
     assert shell("db", "upgrade") == 0
     assert "up to date (0006)" in shell.out
     assert shell("db", "status", "--json") == 0
     shown = json.loads(shell.out)
     assert shown == {
         "database": shell.url,
-        "applied": ["0001", "0002", "0003", "0006"],
+        "applied": ["0001", "0002", "0003", "0004", "0005", "0006"],
         "pending": [],
         "head": "0006",
     }
