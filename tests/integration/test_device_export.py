@@ -15,11 +15,11 @@ from core.files.devices import Catalogue, read_devices
 from core.stages.exporting import export_provider_devices
 from core.storage.audit import Author
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import DEVICE_SCHEMA, SqlDeviceStore
-from core.storage.engine import open_engine, writing
+from core.storage.devices import DEVICE_SCHEMA
+from core.storage.engine import insert_row, open_engine, writing
 from core.storage.migrate import upgrade
 from core.storage.records import ProviderSettings
-from core.storage.schema import device, device_usage
+from core.storage.schema import device, device_sync_run, device_usage
 from core.sync.export import export_devices
 from core.sync.export_table import EXPORT_SCHEMA
 
@@ -174,9 +174,9 @@ def test_a_provider_is_exported_with_the_usage_of_the_period(tmp_path):
     period = add_period(
         engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
     )
-    run_id = SqlDeviceStore(engine).start_run(
-        service_provider_id=provider.id, kind="full", session_id=None, now=NOW
-    )
+    sync = {"Kind": "full", "Status": "published", "StartedAt": NOW}
+    with writing(engine) as connection:
+        run_id = insert_row(connection, device_sync_run, ServiceProviderId=provider.id, **sync)
     common = {"ServiceProviderId": provider.id, "LastSyncRunId": run_id, "ModifiedDate": NOW}
     usage = {"SmsCount": 2, "VoiceSeconds": 3, "ReportedAt": NOW, "UsageBytes": 1_500_000}
     with writing(engine) as connection:

@@ -72,8 +72,8 @@ def state_of(out, code):
 def odd_entries(monkeypatch):
     """Lets the account publish FLEX-1MB as an unknown type, and METER-5MB at another fee."""
 
-    def entry(number, plan):
-        made = rate_plan_entry(number, plan)
+    def entry(number, plan, version):
+        made = rate_plan_entry(number, plan, version)
         if plan.code == "FLEX-1MB":
             made["type"] = "Monthly - Surprise"
         if plan.code == "METER-5MB":
@@ -150,7 +150,7 @@ def test_wrong_arguments_are_refused_before_any_call(shell, tmp_path, arguments,
 
 def test_a_list_without_a_usable_plan_writes_no_file(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        api, "rate_plan_entry", lambda number, plan: {**rate_plan_entry(number, plan), "type": "?"}
+        api, "rate_plan_entry", lambda *given: {**rate_plan_entry(*given), "type": "?"}
     )
     code, out, err = shell("plans", "fetch", "1", "--out", "plans.csv")
     assert code == 2

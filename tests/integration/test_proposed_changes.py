@@ -13,13 +13,13 @@ from core.errors import InputError
 from core.storage.audit import Author
 from core.storage.catalogue import load_period, load_provider
 from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.devices import SqlDeviceStore
 from core.storage.engine import insert_row, open_engine, reading, writing
 from core.storage.instances import create_instance
 from core.storage.migrate import upgrade
 from core.storage.records import ProviderSettings
 from core.storage.schema import (
     device,
+    device_sync_run,
     optimization_comm_group,
     optimization_m2m_device_result,
     optimization_queue,
@@ -71,9 +71,9 @@ def template(tmp_path_factory):
         provider = add_provider(engine, settings, now=NOW, author=AUTHOR)
         dates = (date(2026, 11, 1), date(2026, 11, 30))
         add_period(engine, provider.id, *dates, now=NOW, author=AUTHOR)
-        run_id = SqlDeviceStore(engine).start_run(
-            service_provider_id=provider.id, kind="full", session_id=None, now=NOW
-        )
+        sync = {"Kind": "full", "Status": "published", "StartedAt": NOW}
+        with writing(engine) as connection:
+            run_id = insert_row(connection, device_sync_run, ServiceProviderId=provider.id, **sync)
         rows = [
             {
                 "ServiceProviderId": provider.id,

@@ -125,7 +125,7 @@ def test_status_before_and_after_an_upgrade(shell):
     shown = json.loads(shell.out)
     assert shown == {
         "database": shell.url,
-        "applied": ["0001", "0002", "0003", "0006"],
+        "applied": ["0001", "0002", "0003", "0004", "0005", "0006"],
         "pending": [],
         "head": "0006",
     }

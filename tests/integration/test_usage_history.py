@@ -53,6 +53,7 @@ def engine(tmp_path):
                     "SmsCount": 0,
                     "VoiceSeconds": 0,
                     "ReportedAt": NOW,
+                    "DaysWithUsage": 3 if iccid == "B" else None,
                 }
                 for provider, period, iccid, usage in rows
             ],
@@ -79,9 +80,9 @@ def test_a_history_may_end_before_the_newest_period(engine):
 
 def test_the_history_goes_straight_into_the_metrics(engine):
     metrics = usage_metrics(load_usage_history(engine, 1, 3))
-    assert metrics.select("iccid", "cycles_reported", "total_bytes").rows() == [
-        ("A", 2, 7),
-        ("B", 2, 30),
+    assert metrics.select("iccid", "cycles_reported", "total_bytes", "days_with_usage").rows() == [
+        ("A", 2, 7, None),
+        ("B", 2, 30, 6),
     ]
 
 
