@@ -125,17 +125,7 @@ def publish_usage(
     that of its rate plans and zones adds up.
     """
     staged = jasper_usage_staging.c
-    connection.execute(
-        sa.update(jasper_usage_staging)
-        .where(
-            staged.DeviceSyncRunId == run["Id"],
-            device.c.ServiceProviderId == run["ServiceProviderId"],
-            device.c.IsDeleted == sa.false(),
-            staged.MatchKey == _match_key_of_device(),
-            staged.ICCID != device.c.ICCID,
-        )
-        .values(ICCID=device.c.ICCID)
-    )
+    _adopt_device_forms(connection, run)
     _drop_parts_of_a_whole(connection, run["Id"])
     sums = (
         sa.select(
@@ -189,6 +179,27 @@ def publish_usage(
         )
     )
     return int(updated.rowcount) + int(inserted.rowcount)
+
+
+def _adopt_device_forms(connection: sa.Connection, run: sa.RowMapping) -> None:
+    """Give staged usage the ICCID of its device; a period at a time, as the key begins with it."""
+    staged = jasper_usage_staging.c
+    periods = (
+        sa.select(staged.BillingPeriodId).where(staged.DeviceSyncRunId == run["Id"]).distinct()
+    )
+    for period_id in connection.execute(periods).scalars().all():
+        connection.execute(
+            sa.update(jasper_usage_staging)
+            .where(
+                staged.DeviceSyncRunId == run["Id"],
+                staged.BillingPeriodId == period_id,
+                device.c.ServiceProviderId == run["ServiceProviderId"],
+                device.c.IsDeleted == sa.false(),
+                staged.MatchKey == _match_key_of_device(),
+                staged.ICCID != device.c.ICCID,
+            )
+            .values(ICCID=device.c.ICCID)
+        )
 
 
 def _drop_parts_of_a_whole(connection: sa.Connection, run_id: int) -> None:
