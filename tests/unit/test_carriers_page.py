@@ -13,6 +13,7 @@ from core import errors
 from core.carriers.base import CarrierCapabilities
 from core.carriers.control_center import control_center_capabilities
 from core.carriers.thingspace import thingspace_capabilities
+from core.simulator.faults import FaultKind
 from core.simulator.thingspace_api import ThingSpaceOptions
 from core.storage.legacy_ids import INTEGRATION_ID
 
@@ -85,3 +86,10 @@ def test_the_made_up_credentials_are_the_simulators():
         r"has ([\d,]+) seconds of life for a bearer token, ([\d,]+) for a session, and (\d+)", PAGE
     )
     assert [float(n.replace(",", "")) for n in stated.groups()] == list(numbers)
+
+
+def test_every_kind_of_fault_is_on_the_page():
+    page = Path("docs/carriers.md").read_text(encoding="utf-8")
+    rows = page.partition("### Fault scripts")[2]
+    listed = re.findall(r"^\| `(\w+)` \| ", rows, flags=re.MULTILINE)
+    assert listed == [kind.value for kind in FaultKind]
