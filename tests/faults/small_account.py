@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import polars as pl
 from pydantic import SecretStr
@@ -217,4 +218,4 @@ def differences(stored, true, *, unread_dates=frozenset(), sim_by_sim=False):
 
 def copy_of(template, folder):
     """A database of this test's own."""
-    return shutil.copy(template, folder / "own.db")
+    return Path(shutil.copy(template, folder / "own.db"))
