@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,17 +82,43 @@ def service_check():
     return require_service
 
 
-_REPORTS = pytest.StashKey[list[str]]()
+class Report:
+    """What tests say at the end of the run; it travels with their results, from workers too."""
+
+    def __init__(self, properties: list[tuple[str, object]]) -> None:
+        self._properties = properties
+
+    def __call__(self, line: str) -> None:
+        """Say a line."""
+        self._properties.append(("says", line))
+
+    def count(self, what: str, *outcomes: str) -> None:
+        """Count this test's outcomes under a heading, one line for all tests together."""
+        self._properties += [("counts", [what, outcome]) for outcome in outcomes]
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def report(request: pytest.FixtureRequest) -> Report:
     """Says something at the end of the run, such as the counts of a matrix."""
-    lines = request.config.stash.setdefault(_REPORTS, [])
-    return lines.append
+    return Report(request.node.user_properties)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests had to report."""
-    for line in terminalreporter.config.stash.get(_REPORTS, []):
+    lines: list[str] = []
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for outcome in list(terminalreporter.stats.values()):
+        for one in outcome:
+            if getattr(one, "when", None) != "teardown":  # the last of a test, and has everything
+                continue
+            for name, value in one.user_properties:
+                if name == "says":
+                    lines.append(value)
+                elif name == "counts":
+                    counts[value[0]][value[1]] += 1
+    lines += [
+        f"{what}: " + ", ".join(f"{n:,} {outcome}" for outcome, n in found.items())
+        for what, found in counts.items()
+    ]
+    for line in lines:
         terminalreporter.write_line(line)

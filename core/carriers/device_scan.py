@@ -66,6 +66,10 @@ class ListedPage:
         """ICCIDs in the page's order."""
         return self.rows["iccid"].to_list()
 
+    def digest(self) -> int:
+        """Tell pages of other SIMs apart."""
+        return hash(tuple(self.iccids()))
+
 
 ReadPage = Callable[[datetime, datetime | None, int], ListedPage | None]
 """Reads a page of what was modified from .. till (None: now); None: there is no such page."""
@@ -169,6 +173,8 @@ class _Sweep:
         first = read(1)
         self.started_at = first.asked_at if first is not None else None
         if first is None or _is_past_end(first):
+            first = read(1)  # a list that is taken for empty by mistake loses its SIMs
+        if first is None or _is_past_end(first):
             return
         if first.is_last:
             yield first
@@ -178,20 +184,23 @@ class _Sweep:
     def _backward(
         self, read: Callable[[int], ListedPage | None], last_number: int
     ) -> Iterator[ListedPage]:
-        behind: ListedPage | None = None
+        seen: dict[int, int] = {}  # digest of a page's SIMs -> its number
         for number in range(last_number, 0, -1):
             page = read(number)
+            if page is None or not page.rows.height:
+                page = _empty_again(read, number)
             if number == last_number:
                 self._look_again = partial(_is_same_end, read, page, number)
-            if page is None or not page.rows.height:
+            if page is None:
                 continue  # the list has become shorter
-            if behind is not None and page.iccids() == behind.iccids():
-                behind, page = _read_both_again(read, number)
-                if behind is not None:
-                    yield behind
+            twin = seen.get(page.digest())
+            if twin is not None:
+                other, page = _read_both_again(read, twin, number)
+                if other is not None:
+                    yield other
             if page is not None:
                 yield page
-            behind = page
+                seen[page.digest()] = number
 
     def _last_page(self, read: Callable[[int], ListedPage | None]) -> int:
         """Find the number of the last page; what is found is looked at twice.
@@ -206,7 +215,10 @@ class _Sweep:
                 break
             after = read(low + 1)
             if after is None or _is_past_end(after):
-                break
+                beyond = read(low + 2)
+                if beyond is None or _is_past_end(beyond):
+                    break
+                low += 1
             low += 1
         return low
 
@@ -246,21 +258,43 @@ def _is_same_end(
     return now.is_last is not False and (after is None or _is_past_end(after))
 
 
+def _empty_again(read: Callable[[int], ListedPage | None], number: int) -> ListedPage | None:
+    """Read an empty page again; None: the list has become shorter.
+
+    The page before it tells: where it has more behind it, the empty page was a mistake, and to go on
+    without its SIMs would lose them.
+    """
+    for _ in range(REREADS):
+        before = read(number - 1) if number > 1 else None
+        if number > 1 and (before is None or before.is_last or not before.rows.height):
+            return None
+        page = read(number)
+        if page is not None and page.rows.height:
+            return page
+        if before is None or before.is_last is None:
+            return None
+    msg = (
+        f"the carrier says that devices follow page {number - 1}, and sends none as page {number}: "
+        "the list cannot be read completely; run again later or tell the carrier"
+    )
+    raise CarrierProtocolError(msg)
+
+
 def _read_both_again(
-    read: Callable[[int], ListedPage | None], number: int
+    read: Callable[[int], ListedPage | None], twin: int, number: int
 ) -> tuple[ListedPage | None, ListedPage | None]:
-    """Read a page and the one behind it until they differ: one of them came under a wrong number.
+    """Read a page and one behind it until they differ: one of them came under a wrong number.
 
     Or the list has become shorter, by just as many rows as make them the same; then there may be
     nothing behind any more, and what was there is on this page or before.
     """
     for _ in range(REREADS):
-        behind, page = read(number + 1), read(number)
+        behind, page = read(twin), read(number)
         iccids = [[] if answer is None else answer.iccids() for answer in (behind, page)]
         if not all(iccids) or iccids[0] != iccids[1]:
             return behind, page
     msg = (
-        f"the carrier sends the same devices as page {number} and page {number + 1}: "
+        f"the carrier sends the same devices as page {number} and page {twin}: "
         "the list cannot be read completely; run again later or tell the carrier"
     )
     raise CarrierProtocolError(msg)

@@ -62,7 +62,7 @@ def forward_pages(
     before: ForwardPage | None = None
     n_empty = 0
     for number in range(first_page, max(max_pages, first_page) + 1):
-        page = read_page(number)
+        page = _read(read_page, number, before, what)
         if _is_repeated(page, before):
             before, page = _both_again(read_page, number, what)
             yield before
@@ -84,6 +84,32 @@ def forward_pages(
         "end; ask the carrier about the list"
     )
     raise CarrierProtocolError(msg)
+
+
+def _read(
+    read_page: ReadPage, number: int, before: ForwardPage | None, what: str
+) -> ForwardPage | None:
+    """Read a page; where it ends the list and nothing foretold that, look again before believing it."""
+    page = read_page(number)
+    if _has_more(page) or (before is not None and before.is_last is not False):
+        return page
+    page = read_page(number)
+    if not _has_more(page) and before is not None and _has_rows(read_page(number + 1)):
+        msg = (
+            f"{what}: page {number} is empty and the last one, but page {number + 1} is not empty: "
+            "run again later or tell the carrier"
+        )
+        raise CarrierProtocolError(msg)
+    return page
+
+
+def _has_rows(page: ForwardPage | None) -> bool:
+    return page is not None and page.rows.height > 0
+
+
+def _has_more(page: ForwardPage | None) -> bool:
+    """Whether a page has rows, or says that more follow."""
+    return _has_rows(page) or (page is not None and page.is_last is False)
 
 
 def _is_repeated(page: ForwardPage | None, before: ForwardPage | None) -> bool:

@@ -1,204 +1,251 @@
-"""Faults of the carrier's API during a sync: every SIM once, or a clear error and untouched tables.
+"""Every fault of the carrier's API at every place of a sync, once and for good.
 
-Each fault is tried at the first call, in the middle and at the end of the list, and in the usage;
-after an error a rerun is right.
+After each: either the tables are what the simulated account says, every SIM once, or there is a
+CarrierError, devices, usage and published runs are as before to the last column, and a run without
+the fault is right. `make faults` tries every cell; each run of the tests, each fault once.
 """
 
 from __future__ import annotations
 
-import shutil
-from datetime import UTC, date, datetime
+import json
+from contextlib import ExitStack
+from dataclasses import replace
 
-import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from core.carriers.control_center import control_center_capabilities, open_control_center
 from core.carriers.credentials import Credentials
-from core.carriers.http import RetryPolicy
-from core.domain import BillingCycle
 from core.errors import CarrierAuthError, CarrierError
-from core.simulator.account import simulated_account
 from core.simulator.faults import Fault, FaultKind
-from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
-from core.storage import catalogue_changes
-from core.storage.audit import Author
-from core.storage.device_store import SqlDeviceStore
-from core.storage.devices import load_devices
-from core.storage.engine import open_engine
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
-from core.sync.run import SyncRequest, sync_devices
-
-CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
-NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
-N_SIMS = 400
-PAGE_SIZE = 20
-REQUEST = SyncRequest(
-    service_provider_id=1,
-    period_id=1,
-    cycle=CYCLE,
-    prorated_communication_plans=frozenset({"Trial Kits"}),
+from core.simulator.throttle import AccountThrottle
+from tests.faults.small_account import (
+    NOW,
+    change_account,
+    copy_of,
+    differences,
+    make_database,
+    query,
+    small_account,
+    small_fleet,
+    stored_sims,
+    synchronise,
+    tables,
+    true_sims,
 )
-PLACES = {
-    "first list call": {"matching": "/devices?", "on_call": 1},
-    "a page in the middle": {"matching": "/devices?", "on_call": 40},
-    "the last look at the list": {"matching": "/devices?", "on_call": -1},
-    "usage": {"matching": "ratePlanName=FLEX-5MB&", "on_call": 2},  # of three pages
-    "details": {"matching": "/devices/", "on_call": 3},  # the first asks for the cycle
+
+CLOSED_PORT = "closed_port"
+OLD_LIST = "modifiedTill=2026-09-30T00%3A00%3A01%2B00%3A00&pageSize=8&pageNumber="
+USAGE = "ratePlanName=START-2MB&cycleStartDate=2026-10-01&pageSize=8&pageNumber="
+PLACES = {  # which calls, of those the call of that number; and the same page whenever it is read
+    "the first call": ("/devices?", 1, OLD_LIST + "1"),
+    "the search for the end": ("/devices?", 3, OLD_LIST + "4"),
+    "page 1": ("/devices?", 12, OLD_LIST + "1"),
+    "a middle page": ("/devices?", 10, OLD_LIST + "3"),
+    "the last page": ("/devices?", 7, OLD_LIST + "6"),
+    "the last look": ("/devices?", 14, "T11%3A5"),
+    "usage, page 1": ("START-2MB&", 1, USAGE + "1"),
+    "usage, a middle page": ("START-2MB&", 2, USAGE + "2"),
+    "usage, the last page": ("START-2MB&", 3, USAGE + "3"),
+    "details": ("/devices/", 3, "/devices/"),  # the first asks for the cycle
 }
+OF_A_PAGE = {
+    FaultKind.MISSING_LAST_PAGE, FaultKind.REPEATED_PAGE, FaultKind.EMPTY_PAGE, FaultKind.DUPLICATES,
+    FaultKind.WRONG_PAGE_NUMBER, FaultKind.EMPTY_FIELDS, FaultKind.ODD_DATES,
+}  # fmt: skip
+"""They last where that page has them whenever it is read; the others, where everything has them."""
+
+MAY_REFUSE = {
+    FaultKind.BAD_REQUEST, FaultKind.UNAUTHORIZED, FaultKind.FORBIDDEN, FaultKind.NOT_FOUND,
+    FaultKind.HUGE, FaultKind.WRONG_PAGE_NUMBER, FaultKind.EMPTY_PAGE, FaultKind.EMPTY_FIELDS,
+}  # fmt: skip
+"""A run that meets one of the others once goes on and is complete."""
+
+KINDS = [*FaultKind, CLOSED_PORT]
+SAMPLE = {
+    (kind, list(PLACES)[(3 * number + 2) % len(PLACES)], number % 3 == 1)
+    for number, kind in enumerate(KINDS)
+}
+SAYS_SO_ALWAYS = {
+    (FaultKind.EMPTY_PAGE, "the first call"), (FaultKind.EMPTY_PAGE, "page 1"),
+    (FaultKind.EMPTY_PAGE, "the last page"), (FaultKind.EMPTY_PAGE, "the last look"),
+    (FaultKind.EMPTY_PAGE, "usage, page 1"), (FaultKind.EMPTY_PAGE, "usage, the last page"),
+}  # fmt: skip
+"""A list that is empty, or ends before its last page, whenever it is read: nothing contradicts it."""
+
+CELLS = [
+    pytest.param(
+        kind, place, lasts,
+        marks=[] if (kind, place, lasts) in SAMPLE else pytest.mark.full,
+        id=f"{kind}-{place}-{'lasts' if lasts else 'once'}",
+    )
+    for kind in KINDS for place in PLACES for lasts in (False, True)
+    if not (lasts and (kind, place) in SAYS_SO_ALWAYS)
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with provider 1 and its period 1."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    author = Author(actor="test")
-    settings = ProviderSettings(
-        name="account",
-        tenant="tenant",
-        integration="jasper",
-        base_url="http://127.0.0.1",
-        credential_ref="env:NONE",
-        time_zone="UTC",
-    )
-    provider = catalogue_changes.add_provider(engine, settings, now=NOW, author=author)
-    catalogue_changes.add_period(
-        engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
-    )
-    engine.dispose()
+def fleet():
+    return small_fleet()
+
+
+@pytest.fixture(scope="module")
+def published(fleet, tmp_path_factory):
+    """A database with one published run of the account as it was then."""
+    path = make_database(tmp_path_factory.mktemp("published") / "published.db")
+    account = small_account(fleet)
+    with SimulatorServer(account, clock=lambda: NOW) as server:
+        synchronise(server.base_url, path)
+    assert differences(stored_sims(path), true_sims(account)) == []
     return path
 
 
 @pytest.fixture
-def engine(template, tmp_path):
-    """A database of this test's own."""
-    shutil.copy(template, tmp_path / "own.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'own.db'}")
-    yield engine
-    engine.dispose()
+def database(published, tmp_path):
+    return copy_of(published, tmp_path)
 
 
 @pytest.fixture
-def server():
-    """An account of 400 SIMs on 20 pages."""
-    account = simulated_account(N_SIMS, 1, CYCLE, now=NOW)
-    options = SimulatorOptions(past_end="error")
-    with SimulatorServer(account, options, clock=lambda: NOW) as server:
+def server(fleet):
+    """The account as it is by now."""
+    account = small_account(fleet)
+    change_account(account)
+    with SimulatorServer(account, clock=lambda: NOW) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def clean(template, tmp_path_factory):
-    """The tables after a run without faults, and the number of its list calls."""
-    path = tmp_path_factory.mktemp("clean") / "clean.db"
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
-    with SimulatorServer(simulated_account(N_SIMS, 1, CYCLE, now=NOW), clock=lambda: NOW) as server:
-        synchronise(server, engine)
-        n_calls = sum("/devices?" in call for call in server.calls)
-    rows = load_devices(engine, 1, 1)
-    engine.dispose()
-    return rows, n_calls
+def breaks(server, kind, place, *, lasts):
+    """Let it happen; returns what must be done to the client, if anything."""
+    matching, on_call, page = PLACES[place]
+    if kind == CLOSED_PORT:
+        return lambda client: close_port(server, client, matching, on_call, lasts=lasts)
+    if kind is FaultKind.THROTTLE_TENTH:  # time stands still, or passes quickly
+        ticks = iter(range(10**6))
+        server.throttle.monotonic = (lambda: 0.0) if lasts else lambda: 0.9 * next(ticks)
+    if lasts and kind in OF_A_PAGE:
+        matching, on_call = page, 1
+    fault = Fault(
+        kind=kind, matching=matching, on_call=on_call, times=9999 if lasts else 1,
+        seconds=3, devices=3,
+    )  # fmt: skip
+    server.script([fault])
+    return lambda client: None
 
 
-def synchronise(server, engine, *, key="simulated-key"):
-    with open_control_center(
-        server.base_url,
-        Credentials(username=SecretStr("simulator"), api_key=SecretStr(key)),
-        capabilities=control_center_capabilities(page_size=PAGE_SIZE, requests_per_second=None),
-        timeout_s=0.4,
-        retry=RetryPolicy(attempts=3, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0),
-    ) as client:
-        return sync_devices(client, SqlDeviceStore(engine), REQUEST, clock=lambda: NOW)
+def close_port(server, client, matching, on_call, *, lasts):
+    """Close the port before a call; unless it lasts, open it again after that call has failed."""
+    send, seen = client._http._client.send, [0]
+
+    def refused_at(request, **more):
+        seen[0] += matching in str(request.url)
+        is_it = matching in str(request.url) and seen[0] == on_call
+        with ExitStack() as stack:
+            if is_it:
+                server.pause()
+                if not lasts:
+                    stack.callback(server.resume)
+            return send(request, **more)
+
+    client._http._client.send = refused_at
 
 
-def same(stored, expected):
-    """Equal, but for activation dates before the cycle: they are known of SIMs asked about only."""
-    before = pl.col("activated_date") < CYCLE.start_date
-    cut = [f.with_columns(pl.when(~before).then("activated_date")) for f in (stored, expected)]
-    return cut[0].equals(cut[1])
-
-
-def fault_at(place, kind, n_list_calls, **more):
-    where = dict(PLACES[place])
-    if where["on_call"] < 0:
-        where["on_call"] += n_list_calls + 1
-    return Fault(kind=kind, **where, **more)
-
-
-PASSING = (
-    FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RATE_LIMIT, FaultKind.TRUNCATED,
-    FaultKind.RESET, FaultKind.HANG, FaultKind.MISSING_LAST_PAGE, FaultKind.REPEATED_PAGE,
-    FaultKind.TOUCH,
-)  # fmt: skip
-LASTING = [(FaultKind.SERVER_ERROR, place) for place in PLACES if place != "details"] + [
-    (kind, place) for kind in PASSING[1:5] for place in ("a page in the middle", "usage")
-]
-
-
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", PASSING)
-def test_after_a_passing_fault_every_sim_is_there_once(server, engine, clean, kind, place):
-    if kind is FaultKind.REPEATED_PAGE and place == "details":
-        kind = FaultKind.LOST_REPLY  # details have no pages
-    expected, n_list_calls = clean
-    server.script([fault_at(place, kind, n_list_calls, seconds=2, devices=33)])
-    synchronise(server, engine)
-    assert same(load_devices(engine, 1, 1), expected)
-
-
-@pytest.mark.parametrize(("kind", "place"), LASTING)
-def test_a_lasting_fault_is_an_error_and_changes_nothing(server, engine, clean, kind, place):
-    expected, n_list_calls = clean
-    synchronise(server, engine)
-    changed = server.account.row_of(expected["iccid"][5])
-    server.account.change(changed, {"ratePlan": "FLEX-2GB"}, NOW)
-    server.script([fault_at(place, kind, n_list_calls, times=999)])
-    with pytest.raises(CarrierError):
-        synchronise(server, engine)
-    assert load_devices(engine, 1, 1).equals(expected)
-    assert SqlDeviceStore(engine).history(1).last.run_id == 1
-
+def repair(server, kind, *, lasts):
     server.script([])
-    synchronise(server, engine)
-    stored = load_devices(engine, 1, 1)
-    assert stored["rate_plan"][5] == "FLEX-2GB"
-    assert stored.height == expected.height
+    server.throttle = AccountThrottle(server.options)
+    if kind == CLOSED_PORT and lasts:
+        server.resume()
 
 
-def test_a_list_that_shifts_before_every_call_loses_no_sim(server, engine, clean):
-    expected, _ = clean
-    server.script([Fault(kind=FaultKind.TOUCH, matching="/devices?", times=120, devices=3)])
-    synchronise(server, engine)
-    assert same(load_devices(engine, 1, 1), expected)
-
-
-def test_no_page_says_that_it_is_the_last(server, engine, clean):
-    expected, _ = clean
-    server.script([Fault(kind=FaultKind.MISSING_LAST_PAGE, times=9999)])
-    synchronise(server, engine)
-    assert load_devices(engine, 1, 1).equals(expected)
-
-
-def test_unreadable_details_keep_the_sim_and_say_so(server, engine, clean):
-    expected, _ = clean
-    server.script([Fault(kind=FaultKind.SERVER_ERROR, matching="/devices/", on_call=2, times=3)])
-    result = synchronise(server, engine)
-    assert result.rejects["no_details"] == 1
-    stored = load_devices(engine, 1, 1)
-    assert stored.drop("activated_date").equals(expected.drop("activated_date"))
-    assert stored["activated_date"].null_count() in (
-        expected["activated_date"].null_count(),
-        expected["activated_date"].null_count() + 1,
+def wrong(database, server, result, kind, *, gone=frozenset(), sim_by_sim=False):
+    """What is not right in a complete run's tables, but for rows on record as rejected."""
+    rejects = query(
+        database,
+        "SELECT Reason, Value, Raw FROM DeviceSyncReject WHERE DeviceSyncRunId = ?",
+        result.run_id,
+    )
+    spoiled = {json.loads(raw)["iccid"] for reason, _, raw in rejects if reason == "missing_value"}
+    unread = {iccid for reason, iccid, _ in rejects if reason == "no_details"}
+    if kind in (FaultKind.ODD_DATES, FaultKind.EMPTY_FIELDS):  # told, and not true
+        asked = [call.rpartition("/")[2] for call in server.calls if "/devices/" in call]
+        unread |= set(asked)
+    stored, true = stored_sims(database), true_sims(server.account)
+    if kind is FaultKind.DUPLICATES:  # whose later answer has an older state
+        stale = {i for i, sim in stored.items() if sim.status == "TEST_READY" and i in true}
+        assert len(stale) < 10
+        stored |= {iccid: replace(stored[iccid], status=true[iccid].status) for iccid in stale}
+    if kind is FaultKind.VANISH:  # a list of usage that shrinks while it is read may skip SIMs
+        stored |= {
+            iccid: replace(sim, usage=true[iccid].usage)
+            for iccid, sim in stored.items()
+            if iccid in true and is_older(sim.usage, true[iccid].usage)
+        }
+    assert sum(result.rejects.values()) == len(rejects)
+    return differences(
+        {iccid: sim for iccid, sim in stored.items() if iccid not in gone},
+        {iccid: sim for iccid, sim in true.items() if iccid not in spoiled - stored.keys()},
+        unread_dates=unread,
+        sim_by_sim=sim_by_sim or is_sim_by_sim(result),
     )
 
 
-def test_refused_credentials_stop_the_run_at_the_first_call(server, engine):
+def is_older(usage, now):
+    """Whether this usage is no more than what is used by now."""
+    return usage is not None and now is not None and all(map(int.__le__, usage, now))
+
+
+def is_sim_by_sim(result):
+    return any("SIM by SIM" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize(("kind", "place", "lasts"), CELLS)
+def test_every_sim_is_there_once_or_nothing_has_changed(
+    kind, place, lasts, server, database, report
+):
+    before, there = tables(database), true_sims(server.account).keys()
+    sim_by_sim = False
+    prepare = breaks(server, kind, place, lasts=lasts)
+    try:
+        result = synchronise(server.base_url, database, prepare=prepare)
+    except CarrierError:
+        assert lasts or kind in MAY_REFUSE
+        assert tables(database) == before
+        outcome = "refused and untouched"
+    else:
+        gone = there - true_sims(server.account).keys()
+        sim_by_sim = is_sim_by_sim(result)
+        assert wrong(database, server, result, kind, gone=gone) == []
+        outcome = "complete"
+    repair(server, kind, lasts=lasts)
+    again = synchronise(server.base_url, database)
+    assert wrong(database, server, again, None, sim_by_sim=sim_by_sim) == []
+    assert again.rejects == {}
+    report.count("faults of a sync", "cells", outcome, "reruns right")
+
+
+def test_refused_credentials_stop_the_run_at_the_first_call(server, database):
+    before = tables(database)
+    login = Credentials(username=SecretStr("simulator"), api_key=SecretStr("wrong"))
     with pytest.raises(CarrierAuthError):
-        synchronise(server, engine, key="wrong")
+        synchronise(server.base_url, database, login=login)
     assert len(server.calls) == 1
-    assert load_devices(engine, 1, 1).height == 0
+    assert tables(database) == before
+
+
+def test_a_list_that_shifts_before_every_call_loses_no_sim(server, database):
+    server.script([Fault(kind=FaultKind.TOUCH, matching="/devices?", times=40, devices=3)])
+    result = synchronise(server.base_url, database)
+    assert wrong(database, server, result, FaultKind.TOUCH) == []
+    assert result.duplicates > 0
+
+
+def test_no_page_says_that_it_is_the_last(server, database):
+    server.script([Fault(kind=FaultKind.MISSING_LAST_PAGE, times=9999)])
+    result = synchronise(server.base_url, database)
+    assert wrong(database, server, result, FaultKind.MISSING_LAST_PAGE) == []
+
+
+def test_unreadable_details_keep_the_sim_and_say_so(server, database):
+    server.script([Fault(kind=FaultKind.SERVER_ERROR, matching="/devices/", on_call=2, times=3)])
+    result = synchronise(server.base_url, database)
+    assert result.rejects == {"no_details": 1}
+    assert wrong(database, server, result, FaultKind.SERVER_ERROR) == []

@@ -39,11 +39,30 @@ class Answers:
     [(([3], True), [1, 2, 3]), (([], True), [1, 2]), (([], None), [1, 2]), (None, [1, 2])],
 )
 def test_a_list_ends_where_the_carrier_says_or_a_page_is_empty(end, rows):
-    answers = Answers(
-        lambda number, _: end if number == 3 else ([number], [False, None][number % 2])
-    )
+    pages = {1: ([1], None), 2: ([2], False), 3: end, 4: None}
+    answers = Answers(lambda number, _: pages[number])
     assert [value for _, values in answers.read() for value in values] == rows
-    assert answers.asked == [1, 2, 3]
+    assert answers.asked == [1, 2, 3] + [3, 4] * (len(rows) == 2)  # an end that nothing foretold
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_page_that_is_empty_once_loses_no_rows(number):
+    pages = {1: ([1], False), 2: ([2], False), 3: ([3], True)}
+    asked = []
+
+    def answer(wanted, _):
+        asked.append(wanted)
+        is_it = wanted == number and asked.count(number) == 1
+        return ([], True) if is_it else pages[wanted]
+
+    assert [value for _, values in Answers(answer).read() for value in values] == [1, 2, 3]
+
+
+def test_a_page_that_stays_empty_before_one_that_is_not_is_an_error():
+    pages = {1: ([1], False), 2: ([], True), 3: ([3], True)}
+    answers = Answers(lambda number, _: pages[number])
+    with pytest.raises(CarrierProtocolError, match="page 2 is empty and the last one, but page 3"):
+        answers.read()
 
 
 def test_an_empty_page_is_no_end_where_the_carrier_says_that_more_follow():
