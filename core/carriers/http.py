@@ -9,6 +9,7 @@ takes more memory than ``LARGEST_BODY``.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import logging
 import time
@@ -91,6 +92,7 @@ class _Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+    repeats_credentials: bool
 
 
 class CarrierHttp:
@@ -303,10 +305,12 @@ class CarrierHttp:
                     json=body,
                     extensions={"trace": self._connections.trace},
                 ) as response:
+                    body_read = _read_body(what, response)
                     return _Answer(
                         status=response.status_code,
                         headers=response.headers,
-                        body=_read_body(what, response),
+                        body=body_read,
+                        repeats_credentials=_repeats_credentials(response.request, body_read),
                     )
             except CarrierError:
                 raise
@@ -319,6 +323,10 @@ class CarrierHttp:
         status, code = answer.status, fault.code
         about = f"{what}: HTTP {status}" + (f", error {code}" if code else "")
         about += f" ({fault.message})" if fault.message else ""
+        if answer.repeats_credentials:
+            about = (
+                f"{what}: HTTP {status} (the carrier's words are left out: they repeat credentials)"
+            )
         pause_s = retry_after_s(answer.headers) if status in (429, 503) else None
         if status == 429 or is_among(self._codes.rate_limited, code):
             return RateLimitedError(
@@ -361,6 +369,17 @@ def _read_body(what: str, response: httpx.Response) -> bytes:
             )
             raise CarrierProtocolError(msg)
     return bytes(body)
+
+
+def _repeats_credentials(request: httpx.Request, body: bytes) -> bool:
+    """Whether an answer has what the call authenticated itself with: then it may not be quoted."""
+    token = request.headers.get("Authorization", "").rpartition(" ")[2].encode()
+    try:
+        key = base64.b64decode(token, validate=True).partition(b":")[2]
+    except ValueError:
+        key = b""
+    text = body.replace(b"\\/", b"/").replace(b"\\u003d", b"=")
+    return any(secret and secret in text for secret in (token, key))
 
 
 def _broken(what: str, error: Exception, deadline: Deadline, deadline_s: float) -> CarrierError:

@@ -140,7 +140,7 @@ def failed(base_url, database, *, of=CarrierOptError):
     with everything_logged() as logged:
         with pytest.raises(of) as caught:
             synchronise(base_url, database, login=LOGIN)
-        logging.getLogger("core").exception("it failed", exc_info=caught.value)
+        logging.getLogger("core").error("it failed", exc_info=caught.value)
     return traces_of(caught.value, logged, database)
 
 
@@ -157,6 +157,18 @@ def test_no_trace_of_a_failed_run_has_a_secret(way, database):
     assert messages[0][0]
     assert "send_request_headers" in text  # the libraries' own records are among what was searched
     assert_no_secret(text)
+
+
+@pytest.mark.parametrize(
+    "words", [f"bad header: Basic {SECRETS[2]}", f"{190 * '-'}{SECRETS[2]}", f"wrong key {KEY}"]
+)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+def test_a_carrier_that_repeats_the_credentials_is_not_quoted(status, words, database):
+    with served(api=Instead(error_reply(status, "1", words))) as server:
+        text = failed(server.base_url, database)
+    assert "they repeat credentials" in text
+    assert_no_secret(text)
+    assert SECRETS[2][:9] not in text
 
 
 def test_neither_a_closed_port_nor_bad_tls_tells_a_secret(database):
