@@ -182,6 +182,11 @@ class DevicePage:
         No row of the page was modified before this time; None: the carrier does not say.
     bookmark
         Where the scan goes on once this page is kept.
+    sweep
+        Of two rows of one SIM the newer one is that of the later sweep, and within a sweep that of
+        the larger page number, whatever the order of reading.
+    is_repeat
+        Whether the sweep is one of what was modified meanwhile, which a continued scan begins anew.
     """
 
     number: int
@@ -189,6 +194,8 @@ class DevicePage:
     raw: Sequence[object]
     modified_since: datetime | None
     bookmark: ScanBookmark
+    sweep: int = 0
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,7 +257,7 @@ class CarrierClient(Protocol):
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List SIMs so that each is seen, also while others are being modified (C2).
 
-        A SIM may come more than once; what comes later is newer.
+        A SIM may come more than once: ``sweep`` and ``number`` of the pages tell what is newer.
         """
         ...
 

@@ -78,7 +78,7 @@ ReadPage = Callable[[datetime, datetime | None, int], ListedPage | None]
 def scan_pages(
     read_page: ReadPage, scan: ListScan, *, window: timedelta | None, now: datetime
 ) -> Iterator[DevicePage]:
-    """List every SIM of the scan at least once; what comes later is newer.
+    """List every SIM of the scan at least once.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def scan_pages(
         mark = replace(mark, started_at=mark.started_at or sweep.started_at)
     mark = replace(mark, window=len(windows), page=None)
     since = (mark.started_at or now) - CLOCK_OVERLAP
-    for _ in range(MAX_DELTA_ROUNDS):
+    for repeat in range(MAX_DELTA_ROUNDS):
         for page in sweep.pages(since, None):
-            yield _public(page, since, mark)
+            yield replace(_public(page, since, mark), sweep=repeat, is_repeat=True)
         if sweep.ends_as_it_began():
             return
         since = max(since, (sweep.started_at or since) - DELTA_OVERLAP)
@@ -141,7 +141,12 @@ def list_windows(
 
 def _public(page: ListedPage, since: datetime, mark: ScanBookmark) -> DevicePage:
     return DevicePage(
-        number=page.number, rows=page.rows, raw=page.raw, modified_since=since, bookmark=mark
+        number=page.number,
+        rows=page.rows,
+        raw=page.raw,
+        modified_since=since,
+        bookmark=mark,
+        sweep=mark.window,
     )
 
 

@@ -374,12 +374,13 @@ def _read_body(what: str, response: httpx.Response) -> bytes:
 def _repeats_credentials(request: httpx.Request, body: bytes) -> bool:
     """Whether an answer has what the call authenticated itself with: then it may not be quoted."""
     token = request.headers.get("Authorization", "").rpartition(" ")[2].encode()
+    session = request.headers.get("VZ-M2M-Token", "").encode()
     try:
         key = base64.b64decode(token, validate=True).partition(b":")[2]
     except ValueError:
         key = b""
     text = body.replace(b"\\/", b"/").replace(b"\\u003d", b"=")
-    return any(secret and secret in text for secret in (token, key))
+    return any(secret and secret in text for secret in (token, key, session))
 
 
 def _broken(what: str, error: Exception, deadline: Deadline, deadline_s: float) -> CarrierError:

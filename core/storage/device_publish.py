@@ -14,6 +14,7 @@ from core.carriers.iccid import KEY_DIGITS
 from core.storage.schema import (
     billing_period,
     device,
+    device_sync_reject,
     device_usage,
     jasper_device_staging,
     jasper_usage_staging,
@@ -217,6 +218,31 @@ def _drop_parts_of_a_whole(connection: sa.Connection, run_id: int) -> None:
             ),
         )
     )
+
+
+def keep_rejected(connection: sa.Connection, run: sa.RowMapping) -> int:
+    """Count the known devices whose rows a full run rejected as seen; their number.
+
+    The carrier has them: they are not gone, only what it said of them cannot be used.
+    """
+    reject = device_sync_reject.c
+    result = connection.execute(
+        sa.update(device)
+        .where(
+            device.c.ServiceProviderId == run["ServiceProviderId"],
+            device.c.LastSyncRunId != run["Id"],
+            device.c.IsDeleted == sa.false(),
+            device.c.ICCID.in_(
+                sa.select(reject.ICCID).where(
+                    reject.DeviceSyncRunId == run["Id"],
+                    reject.Source == "devices",
+                    reject.ICCID.is_not(None),
+                )
+            ),
+        )
+        .values(LastSyncRunId=run["Id"])
+    )
+    return int(result.rowcount)
 
 
 def remove_unseen(connection: sa.Connection, run: sa.RowMapping, now: datetime) -> int:

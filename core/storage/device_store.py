@@ -20,6 +20,7 @@ from core.storage import sync_runs
 from core.storage.bulk import Merge, merge_frame, read_frame, slices
 from core.storage.device_publish import (
     adopt_forms,
+    keep_rejected,
     publish_devices,
     publish_usage,
     remove_unseen,
@@ -206,7 +207,7 @@ class SqlDeviceStore:
             self._advance(connection, run, None, progress)
 
     def used_rate_plans(self, run: SyncRun) -> list[str]:
-        """Read the distinct rate plans of the SIMs as they will be published, ascending."""
+        """Read the distinct rate plans of the staged and the published SIMs, ascending."""
         with reading(self._engine) as connection:
             return used_rate_plans(connection, sync_runs.load_run(connection, run.id))
 
@@ -301,6 +302,7 @@ class SqlDeviceStore:
             adopt_forms(connection, row, now)
             publish_devices(connection, row, now)
             n_usage = publish_usage(connection, row, today=today, now=now)
+            kept = keep_rejected(connection, row) if row["Kind"] == "full" else 0
             removed = remove_unseen(connection, row, now) if row["Kind"] == "full" else 0
             sync_runs.clear_staging(connection, run.id)
             scan = SyncProgress.from_json(row["Progress"]).scan
@@ -314,6 +316,7 @@ class SqlDeviceStore:
                 DuplicateCount=row["StagedCount"] - n_devices,
                 UsageCount=n_usage,
                 RemovedCount=removed,
+                KeptCount=kept,
             )
             return _published_counts(sync_runs.load_run(connection, run.id))
 
@@ -409,6 +412,7 @@ def _published_counts(row: sa.RowMapping) -> PublishCounts:
         duplicates=row["DuplicateCount"],
         usage_rows=row["UsageCount"],
         removed=row["RemovedCount"],
+        kept=row["KeptCount"],
     )
 
 

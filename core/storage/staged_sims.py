@@ -20,7 +20,7 @@ ICCID_SLICE = 5_000
 
 
 def used_rate_plans(connection: sa.Connection, run: sa.RowMapping) -> list[str]:
-    """Distinct rate plans of the SIMs as they will be published, ascending."""
+    """Distinct rate plans of the staged SIMs and of those that are published, ascending."""
     staged = jasper_device_staging.c
     plans = set(
         connection.execute(
@@ -29,18 +29,17 @@ def used_rate_plans(connection: sa.Connection, run: sa.RowMapping) -> list[str]:
             .distinct()
         ).scalars()
     )
-    if run["Kind"] != "full":
-        plans.update(
-            connection.execute(
-                sa.select(device.c.RatePlan)
-                .where(
-                    device.c.ServiceProviderId == run["ServiceProviderId"],
-                    device.c.IsDeleted == sa.false(),
-                    device.c.RatePlan.is_not(None),
-                )
-                .distinct()
-            ).scalars()
-        )
+    plans.update(
+        connection.execute(
+            sa.select(device.c.RatePlan)
+            .where(
+                device.c.ServiceProviderId == run["ServiceProviderId"],
+                device.c.IsDeleted == sa.false(),
+                device.c.RatePlan.is_not(None),
+            )
+            .distinct()
+        ).scalars()
+    )
     return sorted(plans)
 
 

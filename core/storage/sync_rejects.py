@@ -18,6 +18,7 @@ _COLUMNS = {
     "value": "Value",
     "reason": "Reason",
     "raw": "Raw",
+    "iccid": "ICCID",
 }
 """Column of ``REJECT_SCHEMA`` to column of DeviceSyncReject."""
 

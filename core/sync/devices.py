@@ -12,6 +12,13 @@ from core.carriers.base import DevicePage
 from core.sync.store import DEVICE_STAGE_SCHEMA, DeviceStore, SyncRun
 from core.sync.validation import check_devices
 
+_SWEEP, _PAGE = 10**12, 10**4
+"""Steps of positions: pages have at most 10,000 rows, lists far fewer than 100 million pages."""
+
+_REPEATS, _ATTEMPT = 10_000, 100
+"""Sweeps of what was modified meanwhile come after all others, those of a later process after those of
+an earlier one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProratedPlans:
@@ -58,13 +65,19 @@ def stage_devices(
     for page in pages:
         checked = check_devices([page])
         run = replace(run, progress=replace(run.progress, scan=page.bookmark))
-        rows = _staged(checked.good, page, run.staged_rows, prorated)
+        rows = _staged(checked.good, page, _first_position(page, run.attempt), prorated)
         store.stage_devices(run, rows, checked.rejects, run.progress)
         run = replace(run, staged_rows=run.staged_rows + rows.height)
         on_progress(run.staged_rows)
     run = replace(run, progress=replace(run.progress, is_listed=True))
     store.save_progress(run, run.progress)
     return run
+
+
+def _first_position(page: DevicePage, attempt: int) -> int:
+    """Position of a page's first row: the newer of two rows of one SIM has the larger one (C4)."""
+    sweep = _REPEATS + attempt * _ATTEMPT + page.sweep if page.is_repeat else page.sweep
+    return sweep * _SWEEP + page.number * _PAGE
 
 
 def _staged(

@@ -170,6 +170,10 @@ def sync_devices(
     except BaseException as error:  # a cancelled run leaves no trace either
         store.fail(run, error=f"{type(error).__name__}: {error}", now=clock())
         raise
+    if counts.kept:
+        usage.warnings.append(
+            f"{counts.kept:,} known SIMs whose rows were rejected keep what was known of them"
+        )
     for warning in usage.warnings:
         logger.warning(warning)
     return _result(
@@ -198,10 +202,11 @@ def _stage_all(
         if not (run.progress.usage or run.progress.usage_done):
             usage.warnings += _cycle_warnings(client, store, run, request)
         period = Period(id=request.period_id, start=request.cycle.start_date)
-        run = usage.stage_usage(run, period, is_current=True)
+        plans = {*store.used_rate_plans(run), *request.known_rate_plans}
+        run = usage.stage_usage(run, period, plans, is_current=True)
         if request.reads_history:
             for past in past_periods(store, request.service_provider_id, request.period_id):
-                run = usage.stage_usage(run, past, is_current=False)
+                run = usage.stage_usage(run, past, plans, is_current=False)
         usage.check_sums(run)
     usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
     return usage

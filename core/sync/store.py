@@ -23,7 +23,7 @@ DEVICE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "communication_plan": pl.String(),
     "activated_date": pl.Date(),  # null: not told by the list
     "asks_activation": pl.Boolean(),  # whether its activation date is needed and not told
-    "position": pl.Int64(),  # arrival order within the run; the largest of a SIM wins
+    "position": pl.Int64(),  # order of modification within the run; the largest of a SIM wins
 }
 """Columns of :meth:`DeviceStore.stage_devices`."""
 
@@ -51,6 +51,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
     "value": pl.String(),
     "reason": pl.String(),  # missing_value, bad_iccid, bad_check_digit, out_of_range, ...
     "raw": pl.String(),  # the row as the carrier sent it, JSON
+    "iccid": pl.String(),  # the SIM; null where the row has no good ICCID
 }
 """Columns of :meth:`DeviceStore.add_rejects`."""
 
@@ -103,12 +104,16 @@ class PublishCounts:
         SIMs whose usage of the period was written.
     removed
         SIMs marked as gone because a full run did not see them.
+    kept
+        SIMs that were known before and whose rows were rejected in a full run: the carrier has them,
+        so that they keep what was known of them.
     """
 
     devices: int
     duplicates: int
     usage_rows: int
     removed: int
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +238,7 @@ class DeviceStore(Protocol):
         ...
 
     def used_rate_plans(self, run: SyncRun) -> list[str]:
-        """Distinct rate plans of the SIMs as they will be published, ascending."""
+        """Distinct rate plans of the staged SIMs and of those that are published, ascending."""
         ...
 
     def iccids_without_usage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, tzinfo
 from itertools import chain
@@ -57,8 +57,13 @@ class UsageReader:
     warnings: list[str] = field(default_factory=list)
     n_asked: int = 0
 
-    def stage_usage(self, run: SyncRun, period: Period, *, is_current: bool) -> SyncRun:
+    def stage_usage(
+        self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
+    ) -> SyncRun:
         """Stage a cycle's usage: per rate plan where the account may, else SIM by SIM.
+
+        ``plans`` are those of the catalogue beside those in use: what a SIM used on a plan counts
+        also when the last SIM has left that plan.
 
         A rate plan whose usage the carrier refuses to tell is read SIM by SIM, in the current cycle;
         a past cycle is told per rate plan only. A SIM that nothing is told about has no usage row:
@@ -72,7 +77,8 @@ class UsageReader:
         by_plan = self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN
         if not (by_plan or is_current):
             return run
-        for rate_plan in self.store.used_rate_plans(run):
+        used = set(self.store.used_rate_plans(run))
+        for rate_plan in sorted(plans if by_plan else used):
             if (period.id, rate_plan) in run.progress.usage_done:
                 continue
             try:
@@ -81,7 +87,7 @@ class UsageReader:
                 else:
                     self._stage_sim_by_sim(run, period, rate_plan)
             except RejectedByCarrierError as error:
-                if not is_current:
+                if not (is_current and rate_plan in used):
                     continue
                 self.warnings.append(
                     f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "

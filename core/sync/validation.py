@@ -115,12 +115,13 @@ def _about_sums(sums: pl.DataFrame, source: str, reason: pl.Expr) -> pl.DataFram
         pl.col("usage_bytes").cast(pl.String).alias("value"),
         reason.alias("reason"),
         pl.Series("raw", raw, dtype=pl.String),
+        pl.col("iccid"),
     )
 
 
 def missing_details(iccid: str, why: str) -> pl.DataFrame:
     """Return the ``REJECT_SCHEMA`` row of a SIM whose details could not be read."""
-    row = ("devices", 0, 0, "activated_date", iccid, NO_DETAILS, why[:500])
+    row = ("devices", 0, 0, "activated_date", iccid, NO_DETAILS, why[:500], iccid)
     return pl.DataFrame([row], schema=REJECT_SCHEMA, orient="row")
 
 
@@ -174,5 +175,7 @@ def _split(
         "column",
         pl.col("value").fill_null(""),
         "reason",
+        iccid=pl.when(iccid_problems(bad["iccid"]).is_null()).then("iccid"),
     ).with_columns(pl.Series("raw", raw, dtype=pl.String))
+    rejects = rejects.select(REJECT_SCHEMA.keys())
     return Checked(good=good, rejects=rejects)

@@ -169,7 +169,9 @@ def wrong(database, server, result, kind, *, gone=frozenset(), sim_by_sim=False)
         asked = [call.rpartition("/")[2] for call in server.calls if "/devices/" in call]
         unread |= set(asked)
     stored, true = stored_sims(database), true_sims(server.account)
-    if kind is FaultKind.DUPLICATES:  # whose later answer has an older state
+    if (
+        kind is FaultKind.DUPLICATES
+    ):  # old rows behind newer ones: by the list's order they are newer
         stale = {i for i, sim in stored.items() if sim.status == "TEST_READY" and i in true}
         assert len(stale) < 10
         stored |= {iccid: replace(stored[iccid], status=true[iccid].status) for iccid in stale}

@@ -197,13 +197,13 @@ def calls_of_a_first_run(account, database):
         return list(server.calls)
 
 
-def test_of_one_sim_in_both_forms_on_two_pages_the_row_that_came_last_counts(
+def test_of_one_sim_in_both_forms_on_two_pages_the_row_modified_last_counts(
     empty_database, tmp_path
 ):
     database = copy_of(empty_database, tmp_path)
     account = small_account()
     rows = old_long_rows(account)
-    one = account.fields(rows[1])[0]  # on the first page, which is read last
+    one = account.fields(rows[1])[0]  # on the first page, which is read last and is the oldest
     other = account.fields(rows[-1])[0]  # on a page that is read before
     with served(account) as server:
 
@@ -213,8 +213,7 @@ def test_of_one_sim_in_both_forms_on_two_pages_the_row_that_came_last_counts(
         server.edits.devices = {other: in_short_form}
         result = synchronise(server.base_url, database)
     stored = stored_sims(database)
-    assert one in stored
-    assert one[:19] not in stored
-    assert stored[one].rate_plan == account.fields(rows[1])[2]
+    assert one not in stored
+    assert stored[one[:19]].rate_plan == "START-200MB"
     assert other not in stored
     assert result.duplicates >= 1

@@ -121,7 +121,7 @@ def first_page_staged(calls):
     return len(numbers) - numbers[::-1].index(max(numbers)) + 2
 
 
-@pytest.mark.parametrize("share", [0.4, 0.65, 0.9])
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 def test_a_sync_killed_at_a_call_goes_on_and_reads_only_the_boundary_again(
     share, server, database, clean
 ):

@@ -181,6 +181,7 @@ def test_a_token_that_no_key_decrypts_names_the_remedies(shell, command):
         ("file:keys.txt", "the path is not absolute"),
         ("file:/nowhere/keys.txt", "cannot be read (FileNotFoundError)"),
     ],
+    ids=["none", "blank", "second is none", "relative path", "no file"],
 )
 def test_keys_that_cannot_be_used_are_named_and_not_shown(shell, keys, message):
     for command in (("set", "1"), ("rotate",)):

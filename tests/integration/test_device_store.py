@@ -138,7 +138,8 @@ def stage_dates(store, run, *rows):
 
 
 def rejects(*rows):
-    return pl.DataFrame(rows, schema=REJECT_SCHEMA, orient="row")
+    full = [(*row, None) if len(row) == 7 else row for row in rows]
+    return pl.DataFrame(full, schema=REJECT_SCHEMA, orient="row")
 
 
 def publish(store, run, now=NOW, today=None):
@@ -262,6 +263,19 @@ def test_a_full_run_marks_the_devices_it_did_not_see_and_takes_them_back(engine,
     assert load_devices(engine, PROVIDER, PERIOD)["iccid"].to_list() == ["1", "2"]
 
 
+def test_a_known_sim_whose_row_is_rejected_is_not_gone(engine, store):
+    synced(store, ("1", "A", 1), ("2", "A", 2), ("3", "A", 3))
+    run = start(store)
+    bad = ("devices", 1, 2, "rate_plan", "", "missing_value", "{}", "2")
+    stage_devices(store, run, devices(("1", "B", 1)), rejects(bad))
+    counts = publish(store, run)
+    assert (counts.devices, counts.removed, counts.kept) == (1, 1, 1)
+    assert load_devices(engine, PROVIDER, PERIOD).select("iccid", "rate_plan").rows() == [
+        ("1", "B"),
+        ("2", "A"),
+    ]
+
+
 def test_a_provider_does_not_touch_the_devices_of_another(engine, store):
     synced(store, ("1", "A", 1))
     run = start(store, provider=OTHER_PROVIDER)
@@ -364,7 +378,7 @@ def test_rejects_are_kept_once_in_order(engine, store):
     stage_devices(store, run, devices(), rejects(second, second, flag))
     assert store.counts(run).rejects == {"bad_iccid": 1, "out_of_range": 1}
     assert store.counts(run).flags == {"usage_fell": 1}
-    assert load_rejects(engine, run.id).rows() == [second, first, flag]
+    assert load_rejects(engine, run.id).drop("iccid").rows() == [second, first, flag]
     with reading(engine) as connection:
         counted = connection.execute(sa.select(device_sync_run.c.RejectCount)).scalar_one()
     assert counted == 2

@@ -69,6 +69,7 @@ def test_each_broken_value_is_rejected_with_place_reason_and_raw_row(place, valu
     assert checked.good["iccid"].to_list() == [GOOD[0], OTHER[0]]
     (reject,) = checked.rejects.to_dicts()
     raw = json.loads(reject.pop("raw"))
+    assert reject.pop("iccid") == (None if column == "iccid" else GOOD[0])
     assert raw[column] == value
     assert reject == {
         "source": "devices",

@@ -33,6 +33,9 @@ device_sync_run = sa.Table(
     sa.Column("DuplicateCount", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("UsageCount", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("RemovedCount", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column(
+        "KeptCount", sa.BigInteger, nullable=False, server_default="0"
+    ),  # rejected, but known
     sa.Column("RejectCount", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("PagesFetched", sa.Integer, nullable=False, server_default="0"),
     sa.Column("LastPage", sa.Integer),  # page of the list that was staged last
@@ -50,7 +53,7 @@ jasper_device_staging = sa.Table(
     sa.Column("DeviceSyncRunId", sa.ForeignKey("DeviceSyncRun.Id"), primary_key=True),
     sa.Column("MatchKey", key_text(64), primary_key=True),  # of both forms of the ICCID (C4)
     sa.Column("ICCID", key_text(64), nullable=False),
-    sa.Column("Position", sa.BigInteger, nullable=False),  # arrival order: the largest wins (C2)
+    sa.Column("Position", sa.BigInteger, nullable=False),  # the largest is the newest (C2)
     sa.Column("Status", key_text(64), nullable=False),
     sa.Column("RatePlan", key_text(128)),
     sa.Column("CommunicationPlan", key_text(256)),
@@ -88,6 +91,7 @@ device_sync_reject = sa.Table(
     sa.Column("Value", LONG_TEXT),
     sa.Column("Reason", key_text(64), nullable=False),
     sa.Column("Raw", LONG_TEXT),
+    sa.Column("ICCID", key_text(64)),  # the SIM; null where the row has no good one
     # Query: the rejects of a run (sync_rejects.load_rejects), and those of some of its pages.
     sa.Index("IX_DeviceSyncReject_Run", "DeviceSyncRunId", "Source", "Page"),
 )

@@ -23,10 +23,12 @@ def upgrade() -> None:
         sa.Column("ListedFrom", UtcDateTime, nullable=True),
         sa.Column("PageSize", sa.Integer(), nullable=True),
         sa.Column("Progress", sa.Unicode(), nullable=True),
+        sa.Column("KeptCount", sa.BigInteger(), server_default="0", nullable=False),
     ):
         op.add_column("DeviceSyncRun", column)
     op.add_column("DeviceUsage", sa.Column("DaysWithUsage", sa.Integer(), nullable=True))
     op.add_column("DeviceUsage", sa.Column("LastGrowthDate", sa.Date(), nullable=True))
+    op.add_column("DeviceSyncReject", sa.Column("ICCID", sa.Unicode(64), nullable=True))
     op.drop_index("IX_DeviceSyncReject_Run", "DeviceSyncReject")
     op.create_index(
         "IX_DeviceSyncReject_Run", "DeviceSyncReject", ["DeviceSyncRunId", "Source", "Page"]
