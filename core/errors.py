@@ -110,6 +110,10 @@ class RejectedByCarrierError(CarrierError):
 class CarrierAuthError(CarrierError):
     """Credentials, role or source address are refused: no call of this account can pass."""
 
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
 
 class CarrierProtocolError(CarrierError):
     """An answer contradicts the API's own rules, such as a page limit that is never reached."""

@@ -7,8 +7,10 @@ Lists are ordered by modification time and carry four fields per SIM; usage is r
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -50,7 +52,9 @@ from core.carriers.json_values import (
     text,
 )
 from core.carriers.limiter import Limiter, limiter_for
-from core.errors import CarrierProtocolError, RejectedByCarrierError
+from core.errors import CarrierAuthError, CarrierProtocolError, RejectedByCarrierError
+
+logger = logging.getLogger(__name__)
 
 API_ROOT = "/rws/api/v1"
 
@@ -62,6 +66,7 @@ ERROR_CODES = ErrorCodes(
 """Control Center's own codes by what the caller can do."""
 
 _PAST_END = "10000007"
+_NO_ROLE = "10000030"
 _UNKNOWN_CLOCK = timedelta(minutes=1)
 
 _DEVICE_FIELDS = {
@@ -154,6 +159,7 @@ class ControlCenterClient:
         self._http = http
         self._capabilities = capabilities
         self._clock = clock
+        self._plan_versions: Mapping[str, int] | None = None
 
     @property
     def capabilities(self) -> CarrierCapabilities:
@@ -218,19 +224,51 @@ class ControlCenterClient:
     ) -> Iterator[UsagePage]:
         """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
 
+        The platform answers for the newest version of a plan; older ones are asked for until one has
+        no usage in the cycle. The number of an older version stands before the zone.
+
         Raises
         ------
+        RejectedByCarrierError
+            If the plan is unknown, or the account may not read usage by rate plan.
         CarrierProtocolError
             If the list does not end within ``max_pages``, or never as pages keep coming twice or empty.
         """
-        pages = forward_pages(
-            partial(self._usage_page, rate_plan, cycle_start),
-            max_pages=max_pages,
-            what=f"usage of rate plan {rate_plan!r}",
-            first_page=first_page,
-        )
-        for page in pages:
-            yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
+
+        def read(version: int | None, first: int) -> Iterator[UsagePage]:
+            pages = forward_pages(
+                partial(self._usage_page, rate_plan, cycle_start, version),
+                max_pages=max_pages,
+                what=f"usage of rate plan {rate_plan!r}",
+                first_page=first,
+            )
+            for page in pages:
+                yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
+
+        yield from read(None, first_page)
+        for version in range(self._newest_versions().get(rate_plan, 1) - 1, 0, -1):
+            n_rows = 0
+            try:
+                for page in read(version, 1):
+                    n_rows += page.rows.height
+                    yield page
+            except RejectedByCarrierError as error:
+                logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
+            if not n_rows:
+                return
+
+    def _newest_versions(self) -> Mapping[str, int]:
+        """Read the newest version of each rate plan once; none where the account may not list them."""
+        if self._plan_versions is None:
+            found: dict[str, int] = {}
+            try:
+                for plan in self.plan_offers():
+                    code, version = text(plan.get("name")), count(plan.get("version"))
+                    found[code or ""] = max(version or 1, found.get(code or "", 1))
+            except (RejectedByCarrierError, CarrierAuthError) as error:
+                logger.info("versions of rate plans are unknown: %s", error)
+            self._plan_versions = found
+        return self._plan_versions
 
     def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:  # noqa: ARG002
         """Read the current cycle's usage of one SIM: a page of one row; no other cycle is told."""
@@ -320,7 +358,8 @@ class ControlCenterClient:
         """
         path = f"{API_ROOT}/devices/{quote(iccid, safe='')}/usageInZone"
         try:
-            content = self._http.get(path).content
+            with _refusal_of_a_role():
+                content = self._http.get(path).content
         except RejectedByCarrierError:
             return None
         try:
@@ -353,9 +392,14 @@ class ControlCenterClient:
             asked_at=(reply.served_at or self._clock() - _UNKNOWN_CLOCK) - elapsed,
         )
 
-    def _usage_page(self, rate_plan: str, cycle_start: date, number: int) -> ForwardPage | None:
+    def _usage_page(
+        self, rate_plan: str, cycle_start: date, version: int | None, number: int
+    ) -> ForwardPage | None:
         params = {"ratePlanName": rate_plan, "cycleStartDate": cycle_start.isoformat()}
-        reply = self._page("/usages", params, number)
+        if version is not None:
+            params["ratePlanVersion"] = str(version)
+        with _refusal_of_a_role():
+            reply = self._page("/usages", params, number)
         if reply is None:
             return None
         what = f"GET /usages of {rate_plan!r}, page {number}"
@@ -363,7 +407,8 @@ class ControlCenterClient:
         raw: list[object] = []
         for zone in objects(reply.content, "zones", what):
             for device in objects(zone, "devices", what):
-                rows.append(_usage_row(text(zone.get("zone")), device))
+                name = text(zone.get("zone"))
+                rows.append(_usage_row(name if version is None else f"{version}: {name}", device))
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
         usage = frame(rows, USAGE_PAGE_SCHEMA)
@@ -393,6 +438,17 @@ class ControlCenterClient:
             msg = f"GET {resource}: asked for page {number}, the carrier answered page {told}"
             raise CarrierProtocolError(msg)
         return reply
+
+
+@contextmanager
+def _refusal_of_a_role() -> Iterator[None]:
+    """Take an account's lack of a resource, which small ones and some roles have, for a refused call."""
+    try:
+        yield
+    except CarrierAuthError as error:
+        if error.code != _NO_ROLE:
+            raise
+        raise RejectedByCarrierError(str(error), code=error.code) from None
 
 
 def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...]:

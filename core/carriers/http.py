@@ -334,7 +334,8 @@ class CarrierHttp:
             )
         if status in (401, 403) or is_among(self._codes.auth, code):
             return CarrierAuthError(
-                f"{about}; check user name, key, role and allowed addresses of the account"
+                f"{about}; check user name, key, role and allowed addresses of the account",
+                code=code,
             )
         if status >= 500 or status == 408 or is_among(self._codes.retryable, code):
             return RetryableCarrierError(about, retry_after_s=pause_s)

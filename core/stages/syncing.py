@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,12 +73,14 @@ def sync_provider(
         max_age=options.full_sync_max_age,
         now=now(),
     )
-    if not client.capabilities.lists_modified_since:
+    is_full_unfinished = history.unfinished_kind == "full" and options.full_sync is None
+    if is_full_unfinished or not client.capabilities.lists_modified_since:
         since = None
     request = SyncRequest(
         service_provider_id=provider.id,
         period_id=period.id,
         cycle=period.cycle,
+        account=_account_key(provider),
         session_id=session_id,
         time_zone=provider.time_zone,
         since=since,
@@ -94,11 +97,19 @@ def sync_provider(
     )
     try:
         return sync_devices(client, store, request, clock=now, on_progress=on_progress)
-    except CarrierError:
-        LOG.exception(
-            "synchronisation of provider %d failed; its devices are unchanged", provider.id
+    except CarrierError as error:
+        LOG.error(  # noqa: TRY400 - the message says it, and whoever catches it says it again
+            "synchronisation of provider %d failed, its devices are unchanged: %s",
+            provider.id,
+            error,
         )
         raise
+
+
+def _account_key(provider: ProviderRecord) -> str:
+    """Name the account at the carrier, without its address or user standing anywhere."""
+    account = f"{provider.integration} {provider.base_url} {provider.credential_ref}"
+    return hashlib.sha256(account.encode()).hexdigest()
 
 
 def _max_pages(history: RunHistory, client: CarrierClient) -> int:

@@ -126,7 +126,7 @@ def publish_usage(
     that of its rate plans and zones adds up.
     """
     staged = jasper_usage_staging.c
-    _adopt_device_forms(connection, run)
+    adopt_device_forms(connection, run)
     _drop_parts_of_a_whole(connection, run["Id"])
     sums = (
         sa.select(
@@ -164,7 +164,7 @@ def publish_usage(
         )
     )
     copied = ("BillingPeriodId", "ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
-    is_current = sums.c.BillingPeriodId == run["BillingPeriodId"]
+    is_current = sums.c.BillingPeriodId == _open_period(connection, run, today)
     is_used = sums.c.UsageBytes > 0
     inserted = connection.execute(
         sa.insert(device_usage).from_select(
@@ -182,7 +182,7 @@ def publish_usage(
     return int(updated.rowcount) + int(inserted.rowcount)
 
 
-def _adopt_device_forms(connection: sa.Connection, run: sa.RowMapping) -> None:
+def adopt_device_forms(connection: sa.Connection, run: sa.RowMapping) -> None:
     """Give staged usage the ICCID of its device; a period at a time, as the key begins with it."""
     staged = jasper_usage_staging.c
     periods = (
@@ -201,6 +201,19 @@ def _adopt_device_forms(connection: sa.Connection, run: sa.RowMapping) -> None:
             )
             .values(ICCID=device.c.ICCID)
         )
+
+
+def _open_period(connection: sa.Connection, run: sa.RowMapping, today: date) -> int:
+    """Tell the run's period if it holds the day, else 0: of another one nobody saw the days."""
+    period = billing_period.c
+    found = connection.execute(
+        sa.select(period.Id).where(
+            period.Id == run["BillingPeriodId"],
+            period.BillingPeriodStart <= today,
+            period.BillingPeriodEnd >= today,
+        )
+    ).scalar()
+    return found or 0
 
 
 def _drop_parts_of_a_whole(connection: sa.Connection, run_id: int) -> None:
@@ -232,8 +245,8 @@ def keep_rejected(connection: sa.Connection, run: sa.RowMapping) -> int:
             device.c.ServiceProviderId == run["ServiceProviderId"],
             device.c.LastSyncRunId != run["Id"],
             device.c.IsDeleted == sa.false(),
-            device.c.ICCID.in_(
-                sa.select(reject.ICCID).where(
+            _match_key_of_device().in_(
+                sa.select(sa.func.substring(reject.ICCID, 1, KEY_DIGITS)).where(
                     reject.DeviceSyncRunId == run["Id"],
                     reject.Source == "devices",
                     reject.ICCID.is_not(None),

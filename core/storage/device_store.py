@@ -19,6 +19,7 @@ from core.errors import StorageError
 from core.storage import sync_runs
 from core.storage.bulk import Merge, merge_frame, read_frame, slices
 from core.storage.device_publish import (
+    adopt_device_forms,
     adopt_forms,
     keep_rejected,
     publish_devices,
@@ -225,16 +226,38 @@ class SqlDeviceStore:
         """Read the SIMs whose staged usage is impossible or unusual, the impossible ones first.
 
         Unusual is usage that has fallen since it was known last, or that is far above that of the
-        period before. After :meth:`drop_usage` of the impossible ones the next part follows; of the
-        unusual ones, the first ``UNUSUAL_ROWS``.
+        period before. After :meth:`drop_usage` of what is impossible or has fallen the next part
+        follows; of usage that jumped, the first ``UNUSUAL_ROWS``.
         """
+        with writing(self._engine) as connection:
+            sync_runs.require_running(connection, run)
+            adopt_device_forms(connection, sync_runs.load_run(connection, run.id))
         while True:
             with reading(self._engine) as connection:
                 found = self._unusual(connection, sync_runs.load_run(connection, run.id))
             yield found
-            is_impossible = found["usage_bytes"] > MAX_USAGE_BYTES
-            if found.height < UNUSUAL_ROWS or not is_impossible.all():
+            n_lasting = (found["usage_bytes"] >= found["known_bytes"].fill_null(0)).sum()
+            if found.height < UNUSUAL_ROWS or n_lasting == found.height:
                 return
+
+    def drop_period(self, run: SyncRun, period_id: int) -> None:
+        """Take back all the staged usage of one billing period.
+
+        Raises
+        ------
+        StorageError
+            If the run is not running.
+        FencedOffError
+            If another process continues it.
+        """
+        staged = jasper_usage_staging.c
+        with writing(self._engine) as connection:
+            sync_runs.require_running(connection, run)
+            connection.execute(
+                sa.delete(jasper_usage_staging).where(
+                    staged.DeviceSyncRunId == run.id, staged.BillingPeriodId == period_id
+                )
+            )
 
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
         """Take back the staged usage of some SIMs, and keep why.
@@ -311,7 +334,7 @@ class SqlDeviceStore:
                 run.id,
                 Status="published",
                 FinishedAt=now,
-                ListedFrom=scan.started_at if scan is not None else None,
+                ListedFrom=scan.started_at if scan is not None else _carried_on(connection, row),
                 DeviceCount=n_devices,
                 DuplicateCount=row["StagedCount"] - n_devices,
                 UsageCount=n_usage,
@@ -333,7 +356,7 @@ class SqlDeviceStore:
             return sync_runs.load_history(connection, service_provider_id)
 
     def unsynced_periods(self, service_provider_id: int, before_period_id: int) -> list[Period]:
-        """Read the billing periods before one, newest first, of which no usage is known."""
+        """Read the billing periods before one that were not read after their end, newest first."""
         with reading(self._engine) as connection:
             return sync_runs.unsynced_periods(connection, service_provider_id, before_period_id)
 
@@ -400,10 +423,22 @@ class SqlDeviceStore:
                 )
             )
             .where(sa.or_(impossible, sums.c.usage_bytes < known.c.UsageBytes, spike))
-            .order_by(sa.case((impossible, 0), else_=1), sums.c.period_id, sums.c.match_key)
+            .order_by(
+                sa.case((impossible, 0), (sums.c.usage_bytes < known.c.UsageBytes, 1), else_=2),
+                sums.c.period_id,
+                sums.c.match_key,
+            )
             .limit(UNUSUAL_ROWS)
         )
         return read_frame(connection, statement, USAGE_SUM_SCHEMA)
+
+
+def _carried_on(connection: sa.Connection, row: sa.RowMapping) -> datetime | None:
+    """From when on an incremental run that met no modified SIM leaves the next one to list."""
+    if row["Kind"] == "full":
+        return None
+    last = sync_runs.load_history(connection, row["ServiceProviderId"]).last
+    return last.listed_from if last is not None else None
 
 
 def _published_counts(row: sa.RowMapping) -> PublishCounts:

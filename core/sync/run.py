@@ -36,6 +36,8 @@ class SyncRequest:
     ----------
     period_id
         Billing period that the usage is stored under; its dates are ``cycle``.
+    account
+        Names the account at the carrier, so that a run of another one is not continued.
     time_zone
         The account's zone, an IANA name: cycles and activation dates are days there.
     since
@@ -56,6 +58,7 @@ class SyncRequest:
     service_provider_id: int
     period_id: int
     cycle: BillingCycle
+    account: str = ""
     session_id: int | None = None
     time_zone: str = "UTC"
     since: datetime | None = None
@@ -65,6 +68,11 @@ class SyncRequest:
     prorated_rate_plans: Collection[str] = frozenset()
     prorated_communication_plans: Collection[str] = frozenset()
     max_pages: int = MIN_PAGE_LIMIT
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether the billing period holds the account's local day."""
+        today = now.astimezone(ZoneInfo(self.time_zone)).date()
+        return self.cycle.start_date <= today <= self.cycle.end_date
 
     @property
     def cycle_start(self) -> datetime:
@@ -150,6 +158,7 @@ def sync_devices(
             period_id=request.period_id,
             since=request.since,
             page_size=client.capabilities.page_size,
+            account=request.account,
             session_id=request.session_id,
         ),
         now=started_at,
@@ -162,7 +171,9 @@ def sync_devices(
         )
     request = replace(request, since=run.since)
     try:
-        usage = _stage_all(client, store, run, request, on_progress=on_progress or _silent)
+        usage = _stage_all(
+            client, store, run, request, clock=clock, on_progress=on_progress or _silent
+        )
         counted = store.counts(run)
         now = clock()
         today = now.astimezone(ZoneInfo(request.time_zone)).date()
@@ -188,6 +199,7 @@ def _stage_all(
     run: SyncRun,
     request: SyncRequest,
     *,
+    clock: Callable[[], datetime],
     on_progress: Callable[[int], None],
 ) -> UsageReader:
     run = _list_devices(client, store, run, request, on_progress=on_progress)
@@ -196,6 +208,7 @@ def _stage_all(
         store=store,
         max_pages=request.max_pages,
         on_page=lambda: on_progress(run.staged_rows),
+        is_cycle_open=lambda: request.is_open(clock()),
     )
     usage.warnings += _unknown_plans(store, run, request)
     if request.reads_usage:

@@ -138,11 +138,22 @@ class PublishedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHistory:
-    """What came before a sync: the newest complete runs, and whether the newest of all failed."""
+    """What came before a sync.
+
+    Attributes
+    ----------
+    last, last_full
+        The newest complete runs.
+    has_failed_since
+        Whether the newest run that has ended failed.
+    unfinished_kind
+        Kind of a run that nobody has closed; None: there is none.
+    """
 
     last: PublishedRun | None
     last_full: PublishedRun | None
     has_failed_since: bool
+    unfinished_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +166,15 @@ class RunRequest:
         None: a full run; else an incremental one of what was modified since then.
     page_size
         Rows per page: page numbers mean nothing under another one.
+    account
+        Names the account at the carrier: what was staged of another one is not continued.
     """
 
     service_provider_id: int
     period_id: int
     since: datetime | None
     page_size: int
+    account: str = ""
     session_id: int | None = None
 
     @property
@@ -258,6 +272,10 @@ class DeviceStore(Protocol):
         """
         ...
 
+    def drop_period(self, run: SyncRun, period_id: int) -> None:
+        """Take back all the staged usage of one billing period."""
+        ...
+
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
         """Take back the staged usage of SIMs whose sums are impossible, and keep the rejects."""
         ...
@@ -285,5 +303,5 @@ class DeviceStore(Protocol):
         ...
 
     def unsynced_periods(self, service_provider_id: int, before_period_id: int) -> list[Period]:
-        """Billing periods before one, newest first, of which no usage is known."""
+        """Billing periods before one, newest first, whose usage was not read after their end."""
         ...

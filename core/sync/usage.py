@@ -48,12 +48,15 @@ class UsageReader:
         Pages per rate plan after which the carrier is taken to never end (C2).
     on_page
         Called after every page.
+    is_cycle_open
+        Whether the billing period still runs: one SIM's counters are of the cycle that runs now.
     """
 
     client: CarrierClient
     store: DeviceStore
     max_pages: int
     on_page: Callable[[], None]
+    is_cycle_open: Callable[[], bool]
     warnings: list[str] = field(default_factory=list)
     n_asked: int = 0
 
@@ -87,7 +90,14 @@ class UsageReader:
                 else:
                     self._stage_sim_by_sim(run, period, rate_plan)
             except RejectedByCarrierError as error:
-                if not (is_current and rate_plan in used):
+                if not is_current:
+                    self.store.drop_period(run, period.id)
+                    self.warnings.append(
+                        f"usage of the cycle from {period.start} was left as it is: the carrier "
+                        f"refuses a part of it: {error}"
+                    )
+                    return run
+                if rate_plan not in used:
                     continue
                 self.warnings.append(
                     f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
@@ -99,12 +109,17 @@ class UsageReader:
         return run
 
     def check_sums(self, run: SyncRun) -> None:
-        """Take back impossible sums of plans and zones, and flag the unusual ones (C4)."""
+        """Take back impossible sums of plans and zones, and flag the unusual ones (C4).
+
+        Usage that fell is taken back, too: within a cycle counters only grow, so that it is a part of
+        the SIM's usage, or of the next cycle.
+        """
         for sums in self.store.unusual_usage(run):
             impossible = impossible_sums(sums)
             flagged = sums.join(impossible, on=["period_id", "match_key"], how="anti")
+            fallen = flagged.filter(pl.col("usage_bytes") < pl.col("known_bytes"))
             rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
-            self.store.drop_usage(run, impossible, rejects)
+            self.store.drop_usage(run, pl.concat([impossible, fallen]), rejects)
 
     def stage_activations(self, run: SyncRun, *, time_zone: tzinfo) -> None:
         """Stage the activation dates of SIMs, in the account's local days.
@@ -155,6 +170,7 @@ class UsageReader:
 
     def _stage_sim_by_sim(self, run: SyncRun, period: Period, rate_plan: str) -> None:
         n_unread = 0
+        self._require_open_cycle(period)
         for iccids in self.store.iccids_without_usage(run, rate_plan, period_id=period.id):
             for start in range(0, len(iccids), SIM_BATCH):
                 n_unread += self._stage_sims(run, period, iccids[start : start + SIM_BATCH])
@@ -172,12 +188,21 @@ class UsageReader:
                 pages.append(self.client.sim_usage(iccid, cycle_start=period.start))
             except (RejectedByCarrierError, RetryableCarrierError):
                 continue
+        self._require_open_cycle(period)  # else they may be counters of the next one
         if pages:
             checked = check_usage(pages)
             rows = _staged(checked.good.with_columns(zone=pl.lit("")), WHOLE_CYCLE)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
             self.on_page()
         return len(iccids) - len(pages)
+
+    def _require_open_cycle(self, period: Period) -> None:
+        if not self.is_cycle_open():
+            msg = (
+                "usage can be read SIM by SIM in the billing cycle that runs now only, and the one from "
+                f"{period.start} does not: choose the current billing period"
+            )
+            raise CarrierProtocolError(msg)
 
     def _stage_details(self, run: SyncRun, iccids: list[str], time_zone: tzinfo) -> None:
         rows: list[tuple[str, date | None]] = []

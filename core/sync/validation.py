@@ -23,7 +23,7 @@ OUT_OF_RANGE = "out_of_range"
 """Reason: usage below 0 or beyond what one SIM can use in a cycle."""
 
 USAGE_FELL = "usage_fell"
-"""Flag: less usage than was known of the same cycle before; counters only grow within a cycle."""
+"""Flag: less usage than was known of the same cycle, which stays: counters only grow within a cycle."""
 
 USAGE_SPIKE = "usage_spike"
 """Flag: far more usage than in the cycle before."""

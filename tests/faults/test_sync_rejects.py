@@ -185,7 +185,8 @@ def test_each_bad_usage_row_is_rejected_or_flagged_and_the_others_are_right(
     stored = stored_sims(database)
     rejected = {*chosen, added}
     assert {i for i in stored if stored[i].usage != before[i].usage} <= {fell, spike, *rejected}
-    assert (stored[fell].usage[0], stored[spike].usage[0] >= 1 << 45) == (0, True)
+    assert stored[fell].usage == before[fell].usage  # a part of it, or of another cycle
+    assert stored[spike].usage[0] >= 1 << 45
     report(f"rejected or flagged usage: {len(found)} rows on record")
 
 

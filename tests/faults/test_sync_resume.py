@@ -90,7 +90,7 @@ def clean(server, template, tmp_path_factory):
 
 
 def page_calls(calls):
-    return Counter(call for call in calls if "pageNumber=" in call)
+    return Counter(call for call in calls if "/devices?" in call or "/usages?" in call)
 
 
 def check_call(k, server, database, clean):

@@ -92,12 +92,13 @@ def store(engine) -> DeviceStore:
     return SqlDeviceStore(engine)
 
 
-def start(store, kind="full", now=NOW, provider=PROVIDER, period=PERIOD, page_size=50):
+def start(store, kind="full", now=NOW, provider=PROVIDER, period=PERIOD, page_size=50, account=""):
     request = RunRequest(
         service_provider_id=provider,
         period_id=period,
         since=None if kind == "full" else NOW - timedelta(days=1),
         page_size=page_size,
+        account=account,
     )
     return store.open_run(request, now=now)
 
@@ -491,9 +492,33 @@ def test_of_the_days_of_a_past_cycle_nothing_is_known(engine, store):
     stage_devices(store, run, devices(("1", "A", 1)))
     stage_usage(store, run, usage(("1", 5)), PERIOD)
     stage_usage(store, run, usage(("1", 6)), NEXT_PERIOD)
-    assert publish(store, run).usage_rows == 2
-    assert sorted(days(engine), key=str) == [("1", 1, NOW.date()), ("1", None, None)]
+    day = date(2026, 12, 5)  # in the next period
+    assert publish(store, run, today=day).usage_rows == 2
+    assert sorted(days(engine), key=str) == [("1", 1, day), ("1", None, None)]
+    assert [p.id for p in store.unsynced_periods(PROVIDER, NEXT_PERIOD)] == [PERIOD]
+    run = start(store, period=NEXT_PERIOD, now=NOW + timedelta(days=13))
+    stage_usage(store, run, usage(("1", 7)), PERIOD)
+    stage_devices(store, run, devices(("1", "A", 1)))
+    publish(store, run, now=NOW + timedelta(days=13))  # well after the end of the first
     assert store.unsynced_periods(PROVIDER, NEXT_PERIOD) == []
+
+
+def test_an_incremental_run_that_met_no_sim_leaves_the_next_one_where_it_was_itself(store):
+    run = start(store)
+    scan = ScanBookmark(asked_at=NOW, started_at=NOW, window=3, page=1)
+    stage_devices(store, run, devices(("1", "A", 1)), progress=SyncProgress(scan=scan))
+    publish(store, run)
+    publish(store, start(store, "incremental", now=NOW + timedelta(days=1)))
+    assert store.history(PROVIDER).last.listed_from == NOW
+
+
+def test_usage_of_a_period_can_be_taken_back(engine, store):
+    run = start(store)
+    stage_devices(store, run, devices(("1", "A", 1)))
+    stage_usage(store, run, usage(("1", 7)))
+    stage_usage(store, run, usage(("1", 9)), NEXT_PERIOD)
+    store.drop_period(run, NEXT_PERIOD)
+    assert publish(store, run).usage_rows == 1
 
 
 @pytest.mark.parametrize(("older", "newer"), [(LONG, SHORT), (SHORT, LONG)])
@@ -598,6 +623,7 @@ def test_a_run_that_broke_off_is_continued_and_its_first_process_writes_no_more(
         {"kind": "incremental"},
         {"period": NEXT_PERIOD},
         {"page_size": 100},
+        {"account": "another"},
         {"now": NOW + timedelta(hours=7)},
     ],
     ids=str,
@@ -643,7 +669,14 @@ def test_a_run_of_another_machine_is_left_alone_until_it_has_been_silent_for_lon
     own(engine, OwnerHost="elsewhere/1", HeartbeatAt=datetime.now(tz=UTC))
     with pytest.raises(SyncBusyError, match="on elsewhere"):
         start(store)
-    own(engine, HeartbeatAt=datetime.now(tz=UTC) - timedelta(minutes=11))
+    own(engine, HeartbeatAt=datetime.now(tz=UTC) - timedelta(minutes=31))
+    assert start(store).attempt == run.attempt + 1
+
+
+def test_a_process_number_that_another_process_has_by_now_blocks_nobody(engine, store):
+    run = start(store)
+    silent = datetime.now(tz=UTC) - timedelta(minutes=31)
+    own(engine, OwnerPid=os.getppid(), HeartbeatAt=silent)
     assert start(store).attempt == run.attempt + 1
 
 

@@ -161,7 +161,7 @@ def test_calls_stay_near_what_the_lists_need(serve, engine):
     n_usages = sum("/usages?" in call for call in server.calls)
     assert n_lists <= 40 + 2 * 24 + 40  # pages, years since the platform began, finding the ends
     assert n_usages <= 40 + len(PLANS) + 1
-    assert result.calls == len(server.calls) == n_lists + n_usages + 1 + result.activations
+    assert result.calls == len(server.calls) == n_lists + n_usages + 2 + result.activations
     assert 10 < result.activations < 80
 
 
@@ -375,3 +375,44 @@ def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
     last = SqlDeviceStore(engine).history(1).last
     assert last is not None
     assert last.device_count == 300
+
+
+def test_an_account_without_usage_lists_is_read_sim_by_sim(serve, engine):
+    fleet = fleet_of(120)
+    result = synchronise(serve(fleet, is_essential=True), engine)
+    assert result.devices == good_rows(fleet).height
+    assert result.usage_rows == result.devices
+    assert all("SIM BY SIM".lower() in warning.lower() for warning in result.warnings)
+
+
+def test_usage_sim_by_sim_of_another_cycle_than_the_present_one_is_refused(serve, engine):
+    september = BillingCycle(start_date=date(2026, 9, 1), end_date=date(2026, 9, 30))
+    request = replace(REQUEST, cycle=september)
+    with pytest.raises(CarrierProtocolError, match="cycle that runs now only"):
+        synchronise(serve(fleet_of(50)), engine, request, usage_access=UsageAccess.PER_SIM)
+    assert load_devices(engine, 1, 1).height == 0
+
+
+def test_a_plan_of_two_versions_loses_no_usage(serve, engine):
+    fleet = fleet_of(600)
+    once = synchronise(serve(fleet), engine)
+    plans = frozenset(code for code in fleet["rate_plan"].drop_nulls().unique() if "FLEX" in code)
+    server = serve(fleet, plans_with_two_versions=tuple(sorted(plans)))
+    before = load_devices(engine, 1, 1)
+    twice = synchronise(server, engine)
+    assert twice.usage_rows == once.usage_rows
+    assert load_devices(engine, 1, 1).drop("activated_date").equals(before.drop("activated_date"))
+    assert any("ratePlanVersion=1" in call for call in server.calls)
+
+
+def test_usage_on_a_plan_that_its_last_sim_has_left_still_counts(serve, engine):
+    fleet = good_rows(fleet_of(300))
+    server = serve(fleet)
+    synchronise(server, engine)
+    before = load_devices(engine, 1, 1)
+    for iccid in fleet.filter(pl.col("rate_plan") == "FLEX-25MB")["iccid"]:
+        server.account.change(server.account.row_of(iccid), {"ratePlan": "FLEX-2GB"}, NOW)
+    for _ in range(2):
+        result = synchronise(server, engine)
+        assert load_devices(engine, 1, 1)["usage_bytes"].equals(before["usage_bytes"])
+        assert result.flags == {}

@@ -46,7 +46,14 @@ def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_200_000(
     monkeypatch.setattr(syncing, "SqlDeviceStore", Store)
     monkeypatch.setattr(syncing, "sync_devices", lambda _client, _store, request, **_: request)
     cycle = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
-    provider = SimpleNamespace(id=7, time_zone="UTC", uses_proration=True)
+    provider = SimpleNamespace(
+        id=7,
+        time_zone="UTC",
+        uses_proration=True,
+        integration="jasper",
+        base_url="https://rest.example.com",
+        credential_ref="env:X",
+    )
     period = SimpleNamespace(id=1, cycle=cycle)
     client = SimpleNamespace(
         capabilities=SimpleNamespace(page_size=page_size, lists_modified_since=True)

@@ -23,6 +23,7 @@ device_sync_run = sa.Table(
     sa.Column("ModifiedSince", UtcDateTime),  # of an incremental run: SIMs modified since then
     sa.Column("ListedFrom", UtcDateTime),  # its list was begun then, on the carrier's clock (C6)
     sa.Column("PageSize", sa.Integer),
+    sa.Column("AccountKey", key_text(64)),  # hash of address and user: staging is of this account
     sa.Column("Progress", LONG_TEXT),  # core.sync.progress, to continue a run that broke off
     sa.Column("StartedAt", UtcDateTime, nullable=False),
     sa.Column("FinishedAt", UtcDateTime),

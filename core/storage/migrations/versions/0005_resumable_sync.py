@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("ModifiedSince", UtcDateTime, nullable=True),
         sa.Column("ListedFrom", UtcDateTime, nullable=True),
         sa.Column("PageSize", sa.Integer(), nullable=True),
+        sa.Column("AccountKey", sa.Unicode(64), nullable=True),
         sa.Column("Progress", sa.Unicode(), nullable=True),
         sa.Column("KeptCount", sa.BigInteger(), server_default="0", nullable=False),
     ):
