@@ -30,12 +30,13 @@ def bare_prefect(folder: Path, *, runs: int, name: str) -> Measurement:
     )
 
 
-def demo(folder: Path, *, devices: int, runs: int, name: str) -> Measurement:
+def demo(folder: Path, *, devices: int, runs: int, name: str, page_size: int = 50) -> Measurement:
     """Run `carrier-opt demo`, again and again in one folder."""
-    out = folder / f"demo-{devices}"
+    out = folder / f"demo-{devices}-{page_size}"
+    arguments = ["--devices", str(devices), "--page-size", str(page_size), "--out", str(out)]
     return measure(
         name,
-        lambda _: [COMMAND, "demo", "--devices", str(devices), "--out", str(out)],
+        lambda _: [COMMAND, "demo", *arguments],
         runs=runs,
         folder=folder,
     )
@@ -90,6 +91,12 @@ def cases() -> list[Case]:
         _case("demo-100k", "the main job with 100,000 SIMs", lambda folder: [
             demo(folder, devices=100_000, runs=1, name="demo, 100,000 SIMs, new database"),
         ]),
+        _case("demo-1m", "the main job by number of SIMs, 1,000 rows a page", lambda folder: [
+            demo(folder, devices=100_000, page_size=1000, runs=1,
+                 name="demo, 100,000 SIMs, 1,000 rows a page, new database"),
+            demo(folder, devices=1_000_000, page_size=1000, runs=1,
+                 name="demo, 1,000,000 SIMs, 1,000 rows a page, new database"),
+        ], is_long=True),
         _case("workbook", "a workbook that lists 100,000 SIMs", lambda folder: [
             optimize(folder, devices=100_000, suffix="csv", runs=1, sheets="all"),
         ]),
@@ -117,10 +124,13 @@ def command_table(records: Sequence[Record]) -> str:
     return markdown(header, rows)
 
 
-def _case(name: str, about: str, run: Callable[[Path], list[Measurement]]) -> Case:
+def _case(
+    name: str, about: str, run: Callable[[Path], list[Measurement]], *, is_long: bool = False
+) -> Case:
     """Measure together, since a database that exists is one that an earlier run has made."""
 
     def task(folder: Path) -> Record:
         return {"measurements": [measurement.as_json() for measurement in run(folder)]}
 
-    return Case(name=name, about=about, tasks=(Task(key="all", run=task),), table=command_table)
+    tasks = (Task(key="all", run=task),)
+    return Case(name=name, about=about, tasks=tasks, table=command_table, is_long=is_long)
