@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ def sync(
     from core.stages.syncing import SyncOptions, sync_provider
     from core.storage.catalogue import find_provider
 
+    logging.getLogger("core").addHandler(logging.NullHandler())  # what matters is said below
     settings = load_settings()
     with open_current(database) as engine:
         found, billing_period = find_period(engine, find_provider(engine, provider).id, period)
