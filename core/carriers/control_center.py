@@ -67,6 +67,7 @@ ERROR_CODES = ErrorCodes(
 
 _PAST_END = "10000007"
 _NO_ROLE = "10000030"
+_MOST_VERSIONS = 20
 _UNKNOWN_CLOCK = timedelta(minutes=1)
 
 _DEVICE_FIELDS = {
@@ -225,7 +226,7 @@ class ControlCenterClient:
         """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
 
         The platform answers for the newest version of a plan; older ones are asked for until one has
-        no usage in the cycle. The number of an older version stands before the zone.
+        no usage in the cycle, or is answered as the newest one: then versions mean nothing there. The number of an older version stands before the zone.
 
         Raises
         ------
@@ -246,16 +247,21 @@ class ControlCenterClient:
                 yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
 
         yield from read(None, first_page)
-        for version in range(self._newest_versions().get(rate_plan, 1) - 1, 0, -1):
-            n_rows = 0
+        newest = self._newest_versions().get(rate_plan, 1)
+        if newest == 1:
+            return
+        same = next(read(newest, 1), None)
+        for version in range(newest - 1, max(newest - _MOST_VERSIONS, 0), -1):
+            pages = read(version, 1)
             try:
-                for page in read(version, 1):
-                    n_rows += page.rows.height
-                    yield page
+                first = next(pages, None)
             except RejectedByCarrierError as error:
                 logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
-            if not n_rows:
                 return
+            if first is None or not first.rows.height or _is_same(first, same):
+                return
+            yield first
+            yield from pages
 
     def _newest_versions(self) -> Mapping[str, int]:
         """Read the newest version of each rate plan once; none where the account may not list them."""
@@ -438,6 +444,13 @@ class ControlCenterClient:
             msg = f"GET {resource}: asked for page {number}, the carrier answered page {told}"
             raise CarrierProtocolError(msg)
         return reply
+
+
+def _is_same(page: UsagePage, other: UsagePage | None) -> bool:
+    """Whether two versions of a plan have the same SIMs, whatever the zones are called."""
+    if other is None:
+        return False
+    return page.rows["iccid"].equals(other.rows["iccid"])
 
 
 @contextmanager
