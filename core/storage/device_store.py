@@ -7,6 +7,7 @@ transaction. A run that fails leaves the device tables as they were; one whose p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -14,10 +15,9 @@ import polars as pl
 import sqlalchemy as sa
 
 from core.carriers.iccid import match_keys
-from core.domain import MAX_COUNT, MAX_USAGE_BYTES
 from core.errors import StorageError
 from core.storage import sync_runs
-from core.storage.bulk import Merge, merge_frame, read_frame, slices
+from core.storage.bulk import Merge, merge_frame, slices
 from core.storage.device_publish import (
     adopt_device_forms,
     adopt_forms,
@@ -30,15 +30,14 @@ from core.storage.engine import reading, writing
 from core.storage.schema import (
     device,
     device_sync_run,
-    device_usage,
     jasper_device_staging,
     jasper_usage_staging,
 )
 from core.storage.staged_sims import iccids_to_ask, iccids_without_usage, used_rate_plans
 from core.storage.sync_rejects import add_rejects, count_rejects
+from core.storage.unusual_usage import UNUSUAL_ROWS, load_unusual
 from core.sync.progress import SyncProgress
 from core.sync.store import (
-    USAGE_SUM_SCHEMA,
     Period,
     PublishCounts,
     RunCounts,
@@ -47,15 +46,13 @@ from core.sync.store import (
     SyncRun,
 )
 
-SPIKE_FACTOR, SPIKE_BYTES = 10, 1 << 30
-"""Usage is unusual that is over 1 GiB and over 10 times that of the cycle before (C4)."""
-
-UNUSUAL_ROWS = 50_000
-"""Unusual SIMs that are handed out at once."""
-
 
 class SqlDeviceStore:
-    """The device store of :mod:`core.sync.store` in the database."""
+    """The device store of :mod:`core.sync.store` in the database.
+
+    Whatever stages raises a StorageError if the run has ended, and a FencedOffError if another process
+    continues it.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -78,13 +75,6 @@ class SqlDeviceStore:
 
         An activation date once told stays where a later row tells none. Adding the same rows again
         changes nothing but the number of duplicates.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
         """
         staged = rows.select(
             pl.lit(run.id, dtype=pl.Int64).alias("DeviceSyncRunId"),
@@ -100,8 +90,7 @@ class SqlDeviceStore:
         replaced = (
             "ICCID", "Position", "Status", "RatePlan", "CommunicationPlan", "AsksActivation",
         )  # fmt: skip
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             merge_frame(
                 connection,
                 jasper_device_staging,
@@ -133,15 +122,7 @@ class SqlDeviceStore:
         *,
         period_id: int,
     ) -> None:
-        """Add usage; the same SIM, rate plan and zone again is replaced.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
-        """
+        """Add usage; the same SIM, rate plan and zone again is replaced."""
         staged = rows.select(
             pl.lit(run.id, dtype=pl.Int64).alias("DeviceSyncRunId"),
             pl.lit(period_id, dtype=pl.Int64).alias("BillingPeriodId"),
@@ -154,8 +135,7 @@ class SqlDeviceStore:
             VoiceSeconds="voice_seconds",
         )
         replaced = ("ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             merge_frame(
                 connection,
                 jasper_usage_staging,
@@ -167,15 +147,7 @@ class SqlDeviceStore:
             self._advance(connection, run, rejects, progress, PagesFetched=pages)
 
     def stage_activation(self, run: SyncRun, rows: pl.DataFrame, rejects: pl.DataFrame) -> None:
-        """Note the activation dates of staged devices, null where none could be had.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
-        """
+        """Note the activation dates of staged devices, null where none could be had."""
         staged = jasper_device_staging.c
         told = sa.bindparam("activated_date", type_=sa.Date)
         statement = (
@@ -187,24 +159,14 @@ class SqlDeviceStore:
             )
         )
         known = rows.select(match_keys(rows["iccid"]).alias("match_key"), "activated_date")
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             for part in slices(known):
                 connection.execute(statement, part.to_dicts())
             self._advance(connection, run, rejects, None)
 
     def save_progress(self, run: SyncRun, progress: SyncProgress) -> None:
-        """Note how far the run has come.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
-        """
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        """Note how far the run has come."""
+        with self._staging(run) as connection:
             self._advance(connection, run, None, progress)
 
     def used_rate_plans(self, run: SyncRun) -> list[str]:
@@ -229,30 +191,20 @@ class SqlDeviceStore:
         period before. After :meth:`drop_usage` of what is impossible or has fallen the next part
         follows; of usage that jumped, the first ``UNUSUAL_ROWS``.
         """
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             adopt_device_forms(connection, sync_runs.load_run(connection, run.id))
         while True:
             with reading(self._engine) as connection:
-                found = self._unusual(connection, sync_runs.load_run(connection, run.id))
+                found = load_unusual(connection, sync_runs.load_run(connection, run.id))
             yield found
             n_lasting = (found["usage_bytes"] >= found["known_bytes"].fill_null(0)).sum()
             if found.height < UNUSUAL_ROWS or n_lasting == found.height:
                 return
 
     def drop_period(self, run: SyncRun, period_id: int) -> None:
-        """Take back all the staged usage of one billing period.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
-        """
+        """Take back all the staged usage of one billing period."""
         staged = jasper_usage_staging.c
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             connection.execute(
                 sa.delete(jasper_usage_staging).where(
                     staged.DeviceSyncRunId == run.id, staged.BillingPeriodId == period_id
@@ -260,23 +212,14 @@ class SqlDeviceStore:
             )
 
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
-        """Take back the staged usage of some SIMs, and keep why.
-
-        Raises
-        ------
-        StorageError
-            If the run is not running.
-        FencedOffError
-            If another process continues it.
-        """
+        """Take back the staged usage of some SIMs, and keep why."""
         staged = jasper_usage_staging.c
         statement = sa.delete(jasper_usage_staging).where(
             staged.DeviceSyncRunId == run.id,
             staged.BillingPeriodId == sa.bindparam("period_id"),
             staged.MatchKey == sa.bindparam("match_key"),
         )
-        with writing(self._engine) as connection:
-            sync_runs.require_running(connection, run)
+        with self._staging(run) as connection:
             for part in slices(sums.select("period_id", "match_key")):
                 connection.execute(statement, part.to_dicts())
             self._advance(connection, run, rejects, None)
@@ -360,6 +303,21 @@ class SqlDeviceStore:
         with reading(self._engine) as connection:
             return sync_runs.unsynced_periods(connection, service_provider_id, before_period_id)
 
+    @contextmanager
+    def _staging(self, run: SyncRun) -> Iterator[sa.Connection]:
+        """One transaction that stages, for a run that is at work in this process.
+
+        Raises
+        ------
+        StorageError
+            If the run is not running.
+        FencedOffError
+            If another process continues it.
+        """
+        with writing(self._engine) as connection:
+            sync_runs.require_running(connection, run)
+            yield connection
+
     def _advance(
         self,
         connection: sa.Connection,
@@ -377,60 +335,6 @@ class SqlDeviceStore:
             values["Progress"] = progress.to_json()
         values["HeartbeatAt"] = sync_runs.utc_now()
         sync_runs.update_run(connection, run.id, **values)
-
-    def _unusual(self, connection: sa.Connection, row: sa.RowMapping) -> pl.DataFrame:
-        staged = jasper_usage_staging.c
-        total = sa.func.sum(staged.UsageBytes)
-        sums = (
-            sa.select(
-                staged.BillingPeriodId.label("period_id"),
-                staged.MatchKey.label("match_key"),
-                sa.func.max(staged.ICCID).label("iccid"),
-                total.label("usage_bytes"),
-                sa.func.sum(staged.SmsCount).label("sms_count"),
-                sa.func.sum(staged.VoiceSeconds).label("voice_seconds"),
-            )
-            .where(staged.DeviceSyncRunId == row["Id"])
-            .group_by(staged.BillingPeriodId, staged.MatchKey)
-            .subquery()
-        )
-        provider_id = row["ServiceProviderId"]
-        known, before = device_usage.alias("known"), device_usage.alias("before")
-
-        def same_sim(table: sa.FromClause, period: Any) -> sa.ColumnElement[bool]:
-            return sa.and_(
-                table.c.ServiceProviderId == provider_id,
-                table.c.BillingPeriodId == period,
-                sums.c.iccid == table.c.ICCID,
-            )
-
-        impossible = sa.or_(
-            sums.c.usage_bytes > MAX_USAGE_BYTES,
-            sums.c.sms_count > MAX_COUNT,
-            sums.c.voice_seconds > MAX_COUNT,
-        )
-        spike = sa.and_(
-            sums.c.period_id == row["BillingPeriodId"],
-            sums.c.usage_bytes > SPIKE_BYTES,
-            sums.c.usage_bytes > before.c.UsageBytes * SPIKE_FACTOR,
-        )
-        previous = sync_runs.previous_period(connection, row)
-        statement = (
-            sa.select(*sums.c, known.c.UsageBytes.label("known_bytes"), before.c.UsageBytes)
-            .select_from(
-                sums.outerjoin(known, same_sim(known, sums.c.period_id)).outerjoin(
-                    before, same_sim(before, previous)
-                )
-            )
-            .where(sa.or_(impossible, sums.c.usage_bytes < known.c.UsageBytes, spike))
-            .order_by(
-                sa.case((impossible, 0), (sums.c.usage_bytes < known.c.UsageBytes, 1), else_=2),
-                sums.c.period_id,
-                sums.c.match_key,
-            )
-            .limit(UNUSUAL_ROWS)
-        )
-        return read_frame(connection, statement, USAGE_SUM_SCHEMA)
 
 
 def _carried_on(connection: sa.Connection, row: sa.RowMapping) -> datetime | None:

@@ -15,12 +15,9 @@ import pytest
 
 from core.simulator.account import simulated_account
 from core.simulator.server import SimulatorServer
-from core.storage import catalogue_changes
-from core.storage.audit import Author
 from core.storage.devices import load_devices
 from core.storage.engine import open_engine
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
+from tests.faults.small_account import make_database
 from tests.faults.sync_child import CYCLE, NOW, synchronise
 
 N_SIMS = 2000
@@ -31,24 +28,7 @@ PROCESSES.set_forkserver_preload(["tests.faults.sync_child"])
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A database with provider 1 and its period 1."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    author = Author(actor="test")
-    settings = ProviderSettings(
-        name="account",
-        tenant="tenant",
-        integration="jasper",
-        base_url="http://127.0.0.1",
-        credential_ref="env:NONE",
-        time_zone="UTC",
-    )
-    provider = catalogue_changes.add_provider(engine, settings, now=NOW, author=author)
-    catalogue_changes.add_period(
-        engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
-    )
-    engine.dispose()
-    return path
+    return make_database(tmp_path_factory.mktemp("template") / "template.db")
 
 
 @pytest.fixture(scope="module")
