@@ -42,6 +42,7 @@ from core.carriers.dates import parse_carrier_time
 from core.carriers.device_scan import ListedPage, scan_pages
 from core.carriers.forward_pages import ForwardPage, forward_pages
 from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
+from core.carriers.http_account import HttpAccountClient
 from core.carriers.json_values import (
     count,
     flag,
@@ -147,7 +148,7 @@ def open_control_center(
     return ControlCenterClient(http, capabilities)
 
 
-class ControlCenterClient:
+class ControlCenterClient(HttpAccountClient):
     """A :class:`core.carriers.base.CarrierClient` for Control Center."""
 
     def __init__(
@@ -157,30 +158,8 @@ class ControlCenterClient:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:
-        self._http = http
-        self._capabilities = capabilities
-        self._clock = clock
+        super().__init__(http, capabilities, clock=clock)
         self._plan_versions: Mapping[str, int] | None = None
-
-    @property
-    def capabilities(self) -> CarrierCapabilities:
-        """What the API allows."""
-        return self._capabilities
-
-    @property
-    def calls(self) -> int:
-        """Calls made so far, tries included."""
-        return self._http.calls
-
-    def close(self) -> None:
-        """Give back connections."""
-        self._http.close()
-
-    def __enter__(self) -> ControlCenterClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List SIMs so that each is seen, also while others are being modified (C2)."""

@@ -41,6 +41,7 @@ from core.carriers.base import (
 )
 from core.carriers.credentials import Credentials, account_name
 from core.carriers.http import CarrierHttp, ErrorCodes, RetryPolicy
+from core.carriers.http_account import HttpAccountClient
 from core.carriers.json_values import (
     count,
     flag,
@@ -132,7 +133,7 @@ def open_thingspace(
     return ThingSpaceClient(http, login.account, capabilities)
 
 
-class ThingSpaceClient:
+class ThingSpaceClient(HttpAccountClient):
     """A :class:`core.carriers.base.CarrierClient` for ThingSpace."""
 
     def __init__(
@@ -143,30 +144,8 @@ class ThingSpaceClient:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:
-        self._http = http
+        super().__init__(http, capabilities, clock=clock)
         self._account = account
-        self._capabilities = capabilities
-        self._clock = clock
-
-    @property
-    def capabilities(self) -> CarrierCapabilities:
-        """What the API allows."""
-        return self._capabilities
-
-    @property
-    def calls(self) -> int:
-        """Calls made so far, tries included; those for tokens are not counted."""
-        return self._http.calls
-
-    def close(self) -> None:
-        """Give back connections."""
-        self._http.close()
-
-    def __enter__(self) -> ThingSpaceClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List every SIM once, in ascending order of the devices' numbers (C2).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -142,8 +143,8 @@ def _check_names(entry: Mapping[str, Any], allowed: frozenset[str], where: str) 
 def _check_distinct(path: Path, pods: list[SimulatedPod]) -> None:
     names = [pod.name for pod in pods]
     ports = [pod.port for pod in pods if pod.port]
-    for what, values in (("name", names), ("port", ports)):
-        for value in values:
-            if values.count(value) > 1:  # type: ignore[arg-type]
+    for what, counts in (("name", Counter[object](names)), ("port", Counter[object](ports))):
+        for value, number in counts.items():
+            if number > 1:
                 msg = f"{path}: {what} {value} occurs twice; every account has its own"
                 raise InputError(msg)
