@@ -155,6 +155,8 @@ class ScanBookmark:
     page
         The page that was handed out last; the scan goes on with it, read once more. None: the
         window's end is still to be found. With a cursor: the running number of the page.
+    low, high
+        While it is: a page before that end, and one behind it, None: none is known.
     cursor
         Where a list that pages by cursor goes on; None elsewhere.
     """
@@ -163,6 +165,8 @@ class ScanBookmark:
     started_at: datetime | None = None
     window: int = 0
     page: int | None = None
+    low: int = 1
+    high: int | None = None
     cursor: str | None = None
 
 
@@ -175,7 +179,7 @@ class DevicePage:
     number
         The carrier's page number, or a running number, from 1.
     rows
-        ``DEVICE_PAGE_SCHEMA``.
+        ``DEVICE_PAGE_SCHEMA``; none where there is but a new bookmark to keep.
     raw
         The same rows as the carrier sent them, for the record of what was rejected.
     modified_since

@@ -15,20 +15,21 @@ began: a modification would have changed the last page. Where the list ends is f
 page number and halving the gap, since no total is told.
 
 A scan that was interrupted may go on in the same way, for the same reason: every page that it hands
-out carries a bookmark, from which another process goes on, beginning with that page once more. What
-was modified meanwhile, too, is found by listing what was modified since the scan's first beginning.
+out carries a bookmark, from which another process goes on, beginning with that page once more; while
+the end of the list is looked for, and between windows, there are bookmarks without rows. What was modified
+meanwhile, too, is found by listing what was modified since the scan's first beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import polars as pl
 
-from core.carriers.base import DevicePage, ListScan, ScanBookmark
+from core.carriers.base import DEVICE_PAGE_SCHEMA, DevicePage, ListScan, ScanBookmark
 from core.errors import CarrierProtocolError, RetryableCarrierError
 
 ACCOUNT_START = datetime(2004, 1, 1, tzinfo=UTC)
@@ -99,21 +100,23 @@ def scan_pages(
     windows = list_windows(scan, window=window, now=mark.asked_at)
     for index in range(mark.window, len(windows)):
         since, till = windows[index]
-        first = mark.page if index == mark.window else None
-        for page in sweep.pages(since, till, resume_at=first):
+        for step in sweep.steps(since, till, resume=mark):
             mark = replace(
                 mark,
                 started_at=mark.started_at or sweep.started_at,
-                window=index,
-                page=page.number,
+                page=step.at,
+                low=step.low,
+                high=step.high,
             )
-            yield _public(page, since, mark)
-        mark = replace(mark, started_at=mark.started_at or sweep.started_at)
-    mark = replace(mark, window=len(windows), page=None)
+            yield _public(step.page, since, mark)
+        started_at = mark.started_at or sweep.started_at
+        mark = ScanBookmark(asked_at=mark.asked_at, started_at=started_at, window=index + 1)
+        yield _public(None, since, mark)
     since = (mark.started_at or now) - CLOCK_OVERLAP
     for repeat in range(MAX_DELTA_ROUNDS):
-        for page in sweep.pages(since, None):
-            yield replace(_public(page, since, mark), sweep=repeat, is_repeat=True)
+        for step in sweep.steps(since, None):
+            if step.page is not None:
+                yield replace(_public(step.page, since, mark), sweep=repeat, is_repeat=True)
         if sweep.ends_as_it_began():
             return
         since = max(since, (sweep.started_at or since) - DELTA_OVERLAP)
@@ -139,15 +142,25 @@ def list_windows(
     return list(zip(edges, [*tills, None], strict=True))
 
 
-def _public(page: ListedPage, since: datetime, mark: ScanBookmark) -> DevicePage:
+def _public(page: ListedPage | None, since: datetime, mark: ScanBookmark) -> DevicePage:
     return DevicePage(
-        number=page.number,
-        rows=page.rows,
-        raw=page.raw,
+        number=page.number if page is not None else 0,
+        rows=page.rows if page is not None else pl.DataFrame(schema=DEVICE_PAGE_SCHEMA),
+        raw=page.raw if page is not None else (),
         modified_since=since,
         bookmark=mark,
         sweep=mark.window,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Step:
+    """A page, if there is one, and where its sweep would go on: backward from a page, or searching."""
+
+    page: ListedPage | None = None
+    at: int | None = None
+    low: int = 1
+    high: int | None = None
 
 
 class _Sweep:
@@ -163,32 +176,36 @@ class _Sweep:
         """Whether the list of the last sweep came in one piece, or still has the same last page."""
         return self._look_again()
 
-    def pages(
-        self, since: datetime, till: datetime | None, *, resume_at: int | None = None
-    ) -> Iterator[ListedPage]:
-        """Yield the list's pages, last page first, or from page ``resume_at`` on."""
+    def steps(
+        self, since: datetime, till: datetime | None, *, resume: ScanBookmark | None = None
+    ) -> Iterator[_Step]:
+        """Yield the list's pages, last page first, or from where a bookmark of it is."""
 
         def read(number: int) -> ListedPage | None:
             return self._read_page(since, till, number)
 
         self._look_again = lambda: True
-        if resume_at is not None:
-            yield from self._backward(read, resume_at)
+        low, high = (1, None) if resume is None else (resume.low, resume.high)
+        if resume is not None and resume.page is not None:
+            yield from self._backward(read, resume.page)
             return
-        first = read(1)
-        self.started_at = first.asked_at if first is not None else None
-        if first is None or _is_past_end(first):
-            first = read(1)  # a list that is taken for empty by mistake loses its SIMs
-        if first is None or _is_past_end(first):
-            return
-        if first.is_last:
-            yield first
-            return
-        yield from self._backward(read, self._last_page(read))
+        if (low, high) == (1, None):
+            first = read(1)
+            self.started_at = first.asked_at if first is not None else None
+            if first is None or _is_past_end(first):
+                first = read(1)  # a list that is taken for empty by mistake loses its SIMs
+            if first is None or _is_past_end(first):
+                return
+            if first.is_last:
+                yield _Step(page=first, at=1)
+                return
+        last_number = yield from self._last_page(read, low, high)
+        yield _Step(at=last_number)
+        yield from self._backward(read, last_number)
 
     def _backward(
         self, read: Callable[[int], ListedPage | None], last_number: int
-    ) -> Iterator[ListedPage]:
+    ) -> Iterator[_Step]:
         seen: dict[int, int] = {}  # digest of a page's SIMs -> its number
         for number in range(last_number, 0, -1):
             page = read(number)
@@ -202,19 +219,21 @@ class _Sweep:
             if twin is not None:
                 other, page = _read_both_again(read, twin, number)
                 if other is not None:
-                    yield other
+                    yield _Step(page=other, at=number + 1)
             if page is not None:
-                yield page
+                yield _Step(page=page, at=number)
                 seen[page.digest()] = number
 
-    def _last_page(self, read: Callable[[int], ListedPage | None]) -> int:
+    def _last_page(
+        self, read: Callable[[int], ListedPage | None], low: int, high: int | None
+    ) -> Generator[_Step, None, int]:
         """Find the number of the last page; what is found is looked at twice.
 
         Pages that are added meanwhile hold SIMs modified meanwhile, which are found afterwards.
         """
-        low = 1
         for _ in range(REREADS):
-            low = self._search(read, low)
+            low = yield from self._search(read, low, high)
+            high = None
             confirmation = read(low)
             if confirmation is None or confirmation.is_last is not False:
                 break
@@ -227,9 +246,10 @@ class _Sweep:
             low += 1
         return low
 
-    def _search(self, read: Callable[[int], ListedPage | None], low: int) -> int:
-        """Find the last page from a page that is not past the end."""
-        high: int | None = None
+    def _search(
+        self, read: Callable[[int], ListedPage | None], low: int, high: int | None
+    ) -> Generator[_Step, None, int]:
+        """Find the last page from a page that is not past the end, and one that is, if known."""
         while high is None or high - low > 1:
             if high is None and low >= self._max_pages:
                 msg = (
@@ -246,6 +266,7 @@ class _Sweep:
                 return probe
             else:
                 low = probe
+            yield _Step(low=low, high=high)
         return low
 
 

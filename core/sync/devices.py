@@ -63,8 +63,11 @@ def stage_devices(
         With the progress that was made.
     """
     for page in pages:
-        checked = check_devices([page])
         run = replace(run, progress=replace(run.progress, scan=page.bookmark))
+        if page.rows.is_empty():
+            store.save_progress(run, run.progress)
+            continue
+        checked = check_devices([page])
         rows = _staged(checked.good, page, _first_position(page, run.attempt), prorated)
         store.stage_devices(run, rows, checked.rejects, run.progress)
         run = replace(run, staged_rows=run.staged_rows + rows.height)
