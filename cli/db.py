@@ -17,11 +17,12 @@ def upgrade_command(database: Database = None) -> None:
 
     An SQLite file is made if it is missing. Safe to run again, also after a crash.
     """
+    from core.storage.engine import address_of
     from core.storage.migrate import upgrade
 
     with opened(database) as engine:
         before = upgrade(engine)
-        name = engine.url.render_as_string()
+        name = address_of(engine)
     if before.pending:
         typer.echo(f"{name}: applied {', '.join(before.pending)}")
     else:
@@ -31,11 +32,12 @@ def upgrade_command(database: Database = None) -> None:
 @app.command("status")
 def status_command(database: Database = None, as_json: AsJson = False) -> None:
     """Say which migrations the database has and lacks; changes nothing."""
+    from core.storage.engine import address_of
     from core.storage.migrate import status
 
     with opened(database) as engine:
         found = status(engine)
-        name = engine.url.render_as_string()
+        name = address_of(engine)
     if as_json:
         shown = {
             "database": name,

@@ -17,7 +17,9 @@
     │   ├── CarrierProtocolError         an answer that contradicts the API's own rules
     │   └── CarrierDownError             too many calls failed in a row: stop the run, tell operators
     ├── StorageError             the database
-    │   └── SchemaOutdatedError  migrations are missing: `carrier-opt db upgrade`
+    │   ├── SchemaOutdatedError      migrations are missing: `carrier-opt db upgrade`
+    │   ├── DatabaseUnreachableError no connection comes about
+    │   └── TransientStorageError    a deadlock, a lost connection, a time-out: tried again before (D4)
     ├── ExportError              files cannot be written where they are wanted
     └── SessionError             a session cannot be opened, moved or continued
         ├── SessionBusyError     another session of the tenant is running
@@ -136,6 +138,14 @@ class StorageError(CarrierOptError):
 
 class SchemaOutdatedError(StorageError):
     """The database has no tables, or older ones than this version needs."""
+
+
+class DatabaseUnreachableError(StorageError):
+    """No connection to the database comes about: driver, network, TLS or login; the message says."""
+
+
+class TransientStorageError(StorageError):
+    """The database could not do it this time, and has undone it: another try may succeed (D4)."""
 
 
 class ExportError(CarrierOptError):

@@ -16,6 +16,7 @@ from core.sessions.heartbeat import Heartbeat
 from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, SessionState
 from core.settings import Settings
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.sessions import load_session
 from tasks.interrupt import check_interrupt, was_interrupted
 
@@ -152,6 +153,7 @@ def session_run(
             raise
 
 
+@retried
 def _stored_devices(engine: sa.Engine, session_id: int) -> int:
     with reading(engine) as connection:
         stored = load_session(connection, session_id)

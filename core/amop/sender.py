@@ -32,6 +32,7 @@ from core.errors import StorageError
 from core.sessions.process import host_identity, is_process_alive
 from core.storage import outbox
 from core.storage.engine import reading, writing
+from core.storage.retry import retried
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -236,6 +237,7 @@ class OutboxSender:
             if not done:
                 self._wake.wait(_POLL_S)
 
+    @retried
     def _count(self, session_id: int | None) -> int:
         with reading(self._engine) as connection:
             return outbox.count_waiting(connection, session_id)
@@ -265,8 +267,7 @@ class OutboxSender:
         if answer.outcome is not Outcome.UNREACHABLE:
             self._memory.endpoint = _Pause()
         if answer.outcome is Outcome.DELIVERED:
-            with writing(self._engine) as connection:
-                outbox.mark_sent(connection, head.outbox_id, attempt, self._clock())
+            self._mark_sent(head, attempt)
             self._memory.sessions.pop(_line(head), None)
             return True
         if answer.outcome is Outcome.REFUSED and self._is_last_refusal(head):
@@ -280,6 +281,12 @@ class OutboxSender:
         self._memory.refusals[head.outbox_id] = refusals
         return refusals >= REFUSALS_UNTIL_PARKED
 
+    @retried
+    def _mark_sent(self, head: OutboxMessage, attempt: int) -> None:
+        with writing(self._engine) as connection:
+            outbox.mark_sent(connection, head.outbox_id, attempt, self._clock())
+
+    @retried
     def _park(self, head: OutboxMessage, attempt: int, answer: Answer) -> None:
         with writing(self._engine) as connection:
             outbox.mark_parked(connection, head.outbox_id, attempt, answer.problem, self._clock())
@@ -290,6 +297,7 @@ class OutboxSender:
             answer.problem,
         )
 
+    @retried
     def _postpone(self, head: OutboxMessage, attempt: int, answer: Answer) -> None:
         with writing(self._engine) as connection:
             outbox.mark_failed(connection, head.outbox_id, attempt, answer.problem)

@@ -19,8 +19,10 @@ from core.storage.changes import (
     last_completed_session,
 )
 from core.storage.engine import writing
+from core.storage.retry import retried
 
 
+@retried
 def propose_changes(
     engine: sa.Engine, provider_id: int, period_id: int, *, now: datetime, author: Author
 ) -> ProposalCounts:

@@ -22,9 +22,11 @@ from core.storage import outbox
 from core.storage import sessions as stored_sessions
 from core.storage.audit import Author
 from core.storage.engine import writing
+from core.storage.retry import retried
 from core.storage.sessions import Guard, StoredSession
 
 
+@retried
 def complete(
     engine: sa.Engine,
     handle: SessionHandle,
@@ -78,6 +80,7 @@ def complete(
     return replace(handle, state=state)
 
 
+@retried
 def fail(
     engine: sa.Engine, handle: SessionHandle, *, now: datetime, error_message: str
 ) -> SessionHandle:
@@ -106,6 +109,7 @@ def fail(
     return replace(handle, state=SessionState.FAILED)
 
 
+@retried
 def cancel(
     engine: sa.Engine,
     session: SessionHandle | int,

@@ -46,6 +46,7 @@ from core.storage import outbox
 from core.storage import sessions as stored_sessions
 from core.storage.audit import Author
 from core.storage.engine import writing
+from core.storage.retry import retried
 from core.storage.sessions import StoredSession
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
 ]
 
 
+@retried
 def advance(
     engine: sa.Engine,
     handle: SessionHandle,
@@ -104,6 +106,7 @@ def advance(
     return replace(handle, state=to_state)
 
 
+@retried
 def enter(
     engine: sa.Engine,
     handle: SessionHandle,
@@ -144,6 +147,7 @@ def enter(
     return replace(handle, state=reached)
 
 
+@retried
 def report_progress(
     engine: sa.Engine,
     handle: SessionHandle,

@@ -30,6 +30,7 @@ from core.storage import audit, outbox
 from core.storage import sessions as stored_sessions
 from core.storage.audit import Author
 from core.storage.engine import writing
+from core.storage.retry import retried
 from core.storage.sessions import NewSession, StoredSession
 
 _TRIES = 5
@@ -112,6 +113,7 @@ def open_session(
     ) from in_the_way
 
 
+@retried
 def refuse(
     engine: sa.Engine,
     *,
@@ -155,6 +157,7 @@ def refuse(
         audit.append(connection, event)
 
 
+@retried
 def _insert(engine: sa.Engine, run: Candidate, billing_period_id: int) -> SessionHandle:
     """Store a new session together with its first message."""
     guid = str(uuid4())
@@ -207,6 +210,7 @@ def _insert(engine: sa.Engine, run: Candidate, billing_period_id: int) -> Sessio
     return handle
 
 
+@retried
 def _continue_session(engine: sa.Engine, run: Candidate, session_id: int) -> SessionHandle:
     """Take over the session that the request names."""
     with writing(engine) as connection:

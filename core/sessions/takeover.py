@@ -31,6 +31,7 @@ from core.storage import outbox
 from core.storage import sessions as stored_sessions
 from core.storage.audit import Author
 from core.storage.engine import writing
+from core.storage.retry import retried
 from core.storage.sessions import Guard, StoredSession
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Candidate:
         )
 
 
+@retried
 def take_over_or_clear(engine: sa.Engine, run: Candidate) -> SessionHandle | None:
     """Deal with the tenant's working session.
 

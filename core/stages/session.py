@@ -17,6 +17,7 @@ from core.storage.catalogue import load_period, load_provider
 from core.storage.engine import reading
 from core.storage.instances import Instance, find_instances
 from core.storage.records import PeriodRecord, ProviderRecord
+from core.storage.retry import retried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,7 @@ class SessionContext:
         )
 
 
+@retried
 def load_context(engine: sa.Engine, session_id: int, attempt: int) -> SessionContext:
     """Read what a stage needs to know of its session.
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.schema import audit_event
 
 
@@ -80,6 +81,7 @@ def append(connection: sa.Connection, event: AuditEvent) -> None:
     )
 
 
+@retried
 def load_events(engine: sa.Engine, session_id: int | None = None) -> list[AuditEvent]:
     """Read the log, oldest first: of one session, or all of it."""
     statement = sa.select(audit_event).order_by(audit_event.c.Id)
@@ -104,8 +106,9 @@ def load_events(engine: sa.Engine, session_id: int | None = None) -> list[AuditE
     ]
 
 
+@retried
 def has_events(engine: sa.Engine, run_id: str) -> bool:
     """Whether anything was noted of a flow run."""
-    query = sa.select(sa.exists().where(audit_event.c.RunId == run_id))
+    query = sa.select(audit_event.c.Id).where(audit_event.c.RunId == run_id).limit(1)
     with reading(engine) as connection:
-        return bool(connection.execute(query).scalar_one())
+        return connection.execute(query).first() is not None

@@ -1,7 +1,8 @@
 """Many rows at once, between Polars frames and tables (D3).
 
 This module owns the seam between the repositories and the fast paths of one database. Column names
-of a frame are those of the table. Rows go in slices, without an object per row:
+of a frame are those of the table. Rows go in slices, so that no more than one of them is ever held
+as Python objects:
 
 - :func:`insert_frame` adds rows,
 - :func:`merge_frame` adds rows or changes those that have the same key,
@@ -12,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import sqlalchemy as sa
 
-from core.storage import sqlite
+from core.storage.engine import dialect_of
 
 SLICE_ROWS = 50_000
 """Rows that are handed to the database at once."""
@@ -54,8 +55,11 @@ def insert_frame(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame
     """
     if frame.is_empty():
         return
-    statement, columns = sqlite.insert_statement(table, frame.columns)
-    _run_many(connection, statement, frame.select(columns))
+    insert = sa.insert(table).inline()
+    compiled = insert.compile(dialect=connection.dialect, column_keys=frame.columns)
+    to_driver = dialect_of(connection).to_driver
+    for part in slices(frame.select(compiled.positiontup or ())):
+        connection.exec_driver_sql(str(compiled), to_driver(part).rows())
 
 
 def merge_frame(
@@ -69,50 +73,63 @@ def merge_frame(
 ) -> None:
     """Add the rows of a frame, or change the rows that have the same key; rows in order.
 
+    What is there is read, combined and written anew, so that every database comes to the same end.
+    The caller sees to it that nobody else writes rows of these keys meanwhile.
+
     Parameters
     ----------
+    frame
+        All columns of the table, none of them a moment.
     keys
         Columns of the table's primary key.
     rules
         What becomes of each further column of the frame.
     newest_by
-        A row changes another only if its value here is at least as large.
+        A row changes another only if its value here, never null, is at least as large.
 
     Raises
     ------
     StorageError
         If the database fails.
     """
-    if frame.is_empty():
-        return
-    how = {name: rule.value for name, rule in rules.items()}
-    statement, columns = sqlite.merge_statement(
-        table, frame.columns, keys=keys, rules=how, newest_by=newest_by
-    )
-    _run_many(connection, statement, frame.select(columns))
+    chosen, common = _spread(frame, keys)
+    for values in in_lists(frame[chosen].unique(maintain_order=True).to_list()):
+        new = frame.filter(pl.col(chosen).is_in(values))
+        is_same = sa.and_(
+            table.c[chosen].in_(values), *(table.c[name] == value for name, value in common.items())
+        )
+        statement = sa.select(*(table.c[name] for name in frame.columns)).where(is_same)
+        known = read_frame(connection, statement, frame.schema)
+        if not known.is_empty():
+            connection.execute(sa.delete(table).where(is_same))
+        insert_frame(connection, table, _combined(pl.concat([known, new]), keys, rules, newest_by))
 
 
 def read_frame(
     connection: sa.Connection,
-    statement: sa.Executable,
+    statement: sa.Select[Any],
     schema: Mapping[str, pl.DataType],
+    *,
+    in_bulk: bool = False,
 ) -> pl.DataFrame:
     """Read the rows of a statement.
 
     Parameters
     ----------
     schema
-        Name and type of each column, in the order of the statement's.
+        Name and type of each column, in the order of the statement's; no moments.
+    in_bulk
+        Expect very many rows, of columns of limited length, and take the fastest way: on SQL Server
+        through Arrow, on a connection of its own. For connections that only read.
 
     Raises
     ------
     StorageError
         If the database fails.
     """
-    parts = [
-        sqlite.from_driver(rows, schema)
-        for rows in sqlite.fetch_slices(connection, statement, SLICE_ROWS)
-    ]
+    dialect = dialect_of(connection)
+    read = dialect.read_slices_in_bulk if in_bulk else dialect.read_slices
+    parts = list(read(connection, statement, schema, SLICE_ROWS))
     return pl.concat(parts) if parts else pl.DataFrame(schema=dict(schema))
 
 
@@ -128,6 +145,26 @@ def in_lists(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
         yield values[start : start + MAX_LIST]
 
 
-def _run_many(connection: sa.Connection, statement: str, frame: pl.DataFrame) -> None:
-    for part in slices(sqlite.to_driver(frame)):
-        connection.exec_driver_sql(statement, part.rows())
+def _spread(frame: pl.DataFrame, keys: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Choose the key column with the most values, and tell those that have one value only."""
+    counts = {name: frame[name].n_unique() for name in keys}
+    chosen = max(keys, key=lambda name: counts[name])
+    common = {name: frame[name][0] for name in keys if counts[name] == 1 and name != chosen}
+    return chosen, common
+
+
+def _combined(
+    rows: pl.DataFrame, keys: Sequence[str], rules: Mapping[str, Merge], newest_by: str | None
+) -> pl.DataFrame:
+    """One row per key, each row in order counting against those before it."""
+    if newest_by is not None:
+        newest = pl.col(newest_by)
+        rows = rows.filter(newest >= newest.cum_max().over(keys))
+    return (
+        rows.group_by(keys, maintain_order=True)
+        .agg(
+            pl.col(name).last() if rule is Merge.REPLACE else pl.col(name).drop_nulls().last()
+            for name, rule in rules.items()
+        )
+        .select(rows.columns)
+    )

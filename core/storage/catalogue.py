@@ -18,6 +18,7 @@ from core.errors import InputError, StorageError
 from core.storage.engine import reading
 from core.storage.rate_plan_rows import rate_plan_of
 from core.storage.records import PeriodRecord, ProviderRecord
+from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
     carrier_rate_plan,
@@ -48,6 +49,7 @@ PROVIDER_COLUMNS = {
 """Column of ServiceProvider to field of ProviderSettings, where the value is stored as it is."""
 
 
+@retried
 def list_providers(engine: sa.Engine) -> list[ProviderRecord]:
     """Read all providers by id."""
     with reading(engine) as connection:
@@ -86,12 +88,14 @@ def find_provider(engine: sa.Engine, name_or_id: str) -> ProviderRecord:
     raise InputError(f"provider {name_or_id!r} is unknown; {remedy}")
 
 
+@retried
 def list_periods(engine: sa.Engine, provider_id: int) -> list[PeriodRecord]:
     """Read a provider's billing periods, oldest first."""
     with reading(engine) as connection:
         return periods_of(connection, provider_id)
 
 
+@retried
 def load_period(engine: sa.Engine, period_id: int) -> PeriodRecord:
     """Read a billing period.
 
@@ -139,6 +143,7 @@ def current_period(engine: sa.Engine, provider_id: int, local_date: date) -> Per
     raise InputError(msg)
 
 
+@retried
 def load_rate_plans(engine: sa.Engine, provider_id: int) -> list[RatePlan]:
     """Read a provider's rate plans by code; inactive ones too, as ``is_active`` says."""
     with reading(engine) as connection:
@@ -146,6 +151,7 @@ def load_rate_plans(engine: sa.Engine, provider_id: int) -> list[RatePlan]:
     return sorted((rate_plan_of(row) for row in rows), key=lambda plan: plan.code)
 
 
+@retried
 def load_communication_plans(engine: sa.Engine, provider_id: int) -> list[CommunicationPlan]:
     """Read a provider's active communication plans by name, with the codes of their plan lists.
 

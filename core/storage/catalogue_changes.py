@@ -24,6 +24,7 @@ from core.storage.catalogue import (
 )
 from core.storage.engine import insert_row, writing
 from core.storage.records import PeriodRecord, ProviderRecord, ProviderSettings
+from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
     service_provider,
@@ -44,6 +45,7 @@ class ImportCounts:
     deactivated: int = 0
 
 
+@retried
 def add_provider(
     engine: sa.Engine, settings: ProviderSettings, *, now: datetime, author: Author
 ) -> ProviderRecord:
@@ -67,6 +69,7 @@ def add_provider(
     return load_provider(engine, provider_id)
 
 
+@retried
 def import_providers(
     engine: sa.Engine, providers: Sequence[ProviderSettings], *, now: datetime, author: Author
 ) -> ImportCounts:
@@ -88,6 +91,7 @@ def import_providers(
     return ImportCounts(added=added, changed=changed, unchanged=len(providers) - added - changed)
 
 
+@retried
 def add_period(
     engine: sa.Engine,
     provider_id: int,

@@ -52,10 +52,12 @@ BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def key_text(length: int) -> sa.Unicode:
     """Text that is looked up by its exact value: ICCIDs, plan codes, names.
 
-    Upper and lower case differ. Every such column is made here, so that a database whose default
-    collation folds case can be given a binary one in one place.
+    Upper and lower case differ, and the order is that of code points, as in SQLite and Polars. On SQL
+    Server, whose default collation folds case, that takes a binary one; it still ignores blanks at
+    the end, which no such text has.
     """
-    return sa.Unicode(length)
+    binary = mssql.NVARCHAR(length, collation="Latin1_General_100_BIN2")
+    return sa.Unicode(length).with_variant(binary, "mssql")
 
 
 GUID = sa.Unicode(36)

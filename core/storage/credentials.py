@@ -21,6 +21,7 @@ from core.storage import audit
 from core.storage.audit import AuditEvent, Author
 from core.storage.engine import reading, writing
 from core.storage.records import ProviderRecord
+from core.storage.retry import retried
 from core.storage.schema import carrier_credential, service_provider
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def token_cipher(keys: SecretStr | None) -> TokenCipher:
     return TokenCipher(fernet=MultiFernet(fernets))
 
 
+@retried
 def store_credentials(
     engine: sa.Engine,
     provider: ProviderRecord,
@@ -125,6 +127,7 @@ def store_credentials(
         audit.append(connection, event)
 
 
+@retried
 def load_credentials(engine: sa.Engine, provider: ProviderRecord, cipher: TokenCipher) -> SecretStr:
     """Decrypt a provider's ``username:apiKey``.
 
@@ -151,6 +154,7 @@ def load_credentials(engine: sa.Engine, provider: ProviderRecord, cipher: TokenC
         raise _undecipherable(provider.id) from None
 
 
+@retried
 def rotate_credentials(
     engine: sa.Engine, cipher: TokenCipher, *, now: datetime, author: Author
 ) -> int:

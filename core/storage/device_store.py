@@ -27,6 +27,7 @@ from core.storage.device_publish import (
     remove_unseen,
 )
 from core.storage.engine import reading, writing
+from core.storage.retry import retried
 from core.storage.schema import (
     device,
     device_sync_run,
@@ -57,6 +58,7 @@ class SqlDeviceStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
+    @retried
     def open_run(self, request: RunRequest, *, now: datetime) -> SyncRun:
         """Continue the provider's run that broke off, if it was the same request, or open one.
 
@@ -68,6 +70,7 @@ class SqlDeviceStore:
         with writing(self._engine) as connection:
             return sync_runs.open_run(connection, request, now)
 
+    @retried
     def stage_devices(
         self, run: SyncRun, rows: pl.DataFrame, rejects: pl.DataFrame, progress: SyncProgress
     ) -> None:
@@ -113,6 +116,7 @@ class SqlDeviceStore:
                 LastPage=scan.page if scan is not None else None,
             )
 
+    @retried
     def stage_usage(
         self,
         run: SyncRun,
@@ -146,6 +150,7 @@ class SqlDeviceStore:
             pages = device_sync_run.c.PagesFetched + 1
             self._advance(connection, run, rejects, progress, PagesFetched=pages)
 
+    @retried
     def stage_activation(self, run: SyncRun, rows: pl.DataFrame, rejects: pl.DataFrame) -> None:
         """Note the activation dates of staged devices, null where none could be had."""
         staged = jasper_device_staging.c
@@ -164,11 +169,13 @@ class SqlDeviceStore:
                 connection.execute(statement, part.to_dicts())
             self._advance(connection, run, rejects, None)
 
+    @retried
     def save_progress(self, run: SyncRun, progress: SyncProgress) -> None:
         """Note how far the run has come."""
         with self._staging(run) as connection:
             self._advance(connection, run, None, progress)
 
+    @retried
     def used_rate_plans(self, run: SyncRun) -> list[str]:
         """Read the distinct rate plans of the staged and the published SIMs, ascending."""
         with reading(self._engine) as connection:
@@ -191,16 +198,25 @@ class SqlDeviceStore:
         period before. After :meth:`drop_usage` of what is impossible or has fallen the next part
         follows; of usage that jumped, the first ``UNUSUAL_ROWS``.
         """
-        with self._staging(run) as connection:
-            adopt_device_forms(connection, sync_runs.load_run(connection, run.id))
+        self._adopt_device_forms(run)
         while True:
-            with reading(self._engine) as connection:
-                found = load_unusual(connection, sync_runs.load_run(connection, run.id))
+            found = self._load_unusual(run)
             yield found
             n_lasting = (found["usage_bytes"] >= found["known_bytes"].fill_null(0)).sum()
             if found.height < UNUSUAL_ROWS or n_lasting == found.height:
                 return
 
+    @retried
+    def _adopt_device_forms(self, run: SyncRun) -> None:
+        with self._staging(run) as connection:
+            adopt_device_forms(connection, sync_runs.load_run(connection, run.id))
+
+    @retried
+    def _load_unusual(self, run: SyncRun) -> pl.DataFrame:
+        with reading(self._engine) as connection:
+            return load_unusual(connection, sync_runs.load_run(connection, run.id))
+
+    @retried
     def drop_period(self, run: SyncRun, period_id: int) -> None:
         """Take back all the staged usage of one billing period."""
         staged = jasper_usage_staging.c
@@ -211,6 +227,7 @@ class SqlDeviceStore:
                 )
             )
 
+    @retried
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
         """Take back the staged usage of some SIMs, and keep why."""
         staged = jasper_usage_staging.c
@@ -224,6 +241,7 @@ class SqlDeviceStore:
                 connection.execute(statement, part.to_dicts())
             self._advance(connection, run, rejects, None)
 
+    @retried
     def counts(self, run: SyncRun) -> RunCounts:
         """Count what the run has staged so far."""
         with reading(self._engine) as connection:
@@ -241,6 +259,7 @@ class SqlDeviceStore:
             flags={reason: n for (source, reason), n in rejects.items() if source == "flag"},
         )
 
+    @retried
     def publish(self, run: SyncRun, *, today: date, now: datetime) -> PublishCounts:
         """Make the run's data the provider's data in one transaction.
 
@@ -286,6 +305,7 @@ class SqlDeviceStore:
             )
             return _published_counts(sync_runs.load_run(connection, run.id))
 
+    @retried
     def fail(self, run: SyncRun, *, error: str, now: datetime) -> None:
         """Close the run as ``failed`` and clear its staging; a closed run stays as it is."""
         with writing(self._engine) as connection:
@@ -293,11 +313,13 @@ class SqlDeviceStore:
             if row["Status"] == "running" and row["Attempt"] == run.attempt:
                 sync_runs.close_failed(connection, run.id, error, now)
 
+    @retried
     def history(self, service_provider_id: int) -> RunHistory:
         """Read what came before: it decides between a full and an incremental run (C6)."""
         with reading(self._engine) as connection:
             return sync_runs.load_history(connection, service_provider_id)
 
+    @retried
     def unsynced_periods(self, service_provider_id: int, before_period_id: int) -> list[Period]:
         """Read the billing periods before one that were not read after their end, newest first."""
         with reading(self._engine) as connection:

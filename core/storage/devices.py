@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from core.storage.bulk import read_frame
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.schema import device, device_usage
 
 DEVICE_SCHEMA: dict[str, pl.DataType] = {
@@ -23,6 +24,7 @@ DEVICE_SCHEMA: dict[str, pl.DataType] = {
 """Columns of :func:`load_devices`."""
 
 
+@retried
 def load_devices(engine: sa.Engine, provider_id: int, period_id: int) -> pl.DataFrame:
     """Read a provider's SIMs with their usage of a billing period.
 
@@ -63,10 +65,11 @@ def load_devices(engine: sa.Engine, provider_id: int, period_id: int) -> pl.Data
     )
     stored = {name: dtype for name, dtype in DEVICE_SCHEMA.items() if name != "is_usage_reported"}
     with reading(engine) as connection:
-        frame = read_frame(connection, statement, stored)
+        frame = read_frame(connection, statement, stored, in_bulk=True)
     return frame.with_columns(is_usage_reported=pl.col("usage_bytes").is_not_null())
 
 
+@retried
 def any_iccid(engine: sa.Engine, provider_id: int) -> str | None:
     """Read the ICCID of one SIM of a provider; None where none is known."""
     statement = (

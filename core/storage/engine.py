@@ -1,12 +1,14 @@
 """The way to the database: which engine, which transaction.
 
 This module owns the seam between the repositories, which are the same for every database, and the
-module of one dialect (:mod:`core.storage.sqlite`). Use :func:`reading` and :func:`writing`:
+module of one dialect (:mod:`core.storage.dialect`). Use :func:`reading` and :func:`writing`:
 
 - :func:`open_engine` makes the engine of an address,
 - :func:`writing` is one transaction that writes,
-- :func:`reading` is one consistent view that never makes a writer wait,
+- :func:`reading` is one consistent view,
 - :func:`insert_row` adds one row and tells its number.
+
+A function that opens a transaction of its own is decorated by :func:`core.storage.retry.retried`.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from core.errors import NotAvailableError, StorageError
-from core.storage import sqlite
+from core.storage import mssql, sqlite
+from core.storage.dialect import Dialect
 
 DEFAULT_URL = "sqlite:///carrier-opt.db"
+
+_DIALECTS: dict[str, Dialect] = {"sqlite": sqlite, "mssql": mssql}
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -28,24 +33,35 @@ def open_engine(url: str) -> sa.Engine:
     Parameters
     ----------
     url
-        SQLAlchemy address, such as ``sqlite:///carrier-opt.db`` (D1).
+        SQLAlchemy address, such as ``sqlite:///carrier-opt.db`` or
+        ``mssql+pyodbc://user:password@server/database`` (D1).
 
     Raises
     ------
     StorageError
-        If the address cannot be read.
+        If the address cannot be read or used.
     NotAvailableError
-        If it names a database that this version does not support.
+        If it names a database that is not supported.
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        msg = f"the database address cannot be read: write it like {DEFAULT_URL}"
+    except (sa.exc.ArgumentError, ValueError) as error:
+        msg = (
+            f"the database address cannot be read: write it like {DEFAULT_URL} or "
+            f"{mssql.EXAMPLE_URL}"
+        )
         raise StorageError(msg) from error
-    name = parsed.get_backend_name()
-    if name == "sqlite":
-        return sqlite.create(parsed)
-    raise NotAvailableError(f"the database {name}", f"use an SQLite file, such as {DEFAULT_URL}")
+    return _dialect(parsed.get_backend_name()).create(parsed)
+
+
+def dialect_of(bind: sa.Engine | sa.Connection) -> Dialect:
+    """Find the module of an engine's or connection's database."""
+    return _dialect(bind.dialect.name)
+
+
+def address_of(engine: sa.Engine) -> str:
+    """Tell the address of a database for messages; it holds no password."""
+    return dialect_of(engine).address(engine.url)
 
 
 @contextmanager
@@ -65,16 +81,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One consistent view of the database; nothing may be written through it.
 
+    A writer never waits for it on SQLite, nor on SQL Server if the database allows snapshots.
+
     Raises
     ------
     StorageError
         If the database fails.
     """
-    with (
-        engine.connect().execution_options(**{sqlite.READ_ONLY_OPTION: True}) as connection,
-        connection.begin(),
-    ):
-        yield connection
+    with engine.connect() as connection:
+        dialect_of(engine).begin_reading(connection)
+        with connection.begin():
+            yield connection
 
 
 def insert_row(connection: sa.Connection, table: sa.Table, **values: object) -> int:
@@ -92,8 +109,14 @@ def append_only_statements(dialect: str, table: str) -> list[str]:
     Raises
     ------
     NotAvailableError
-        If this version does not support the database.
+        If the database is not supported.
     """
-    if dialect == "sqlite":
-        return sqlite.append_only_statements(table)
-    raise NotAvailableError(f"the database {dialect}", f"use an SQLite file, such as {DEFAULT_URL}")
+    return _dialect(dialect).append_only_statements(table)
+
+
+def _dialect(name: str) -> Dialect:
+    found = _DIALECTS.get(name)
+    if found is None:
+        msg = f"write {DEFAULT_URL} or {mssql.EXAMPLE_URL}"
+        raise NotAvailableError(f"the database {name}", msg)
+    return found

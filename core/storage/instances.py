@@ -16,6 +16,7 @@ from core.errors import StorageError
 from core.storage.engine import insert_row, reading, writing
 from core.storage.legacy_ids import INTEGRATION_ID, PORTAL_TYPE, RunStatus
 from core.storage.records import PeriodRecord, ProviderRecord
+from core.storage.retry import retried
 from core.storage.schema import optimization_instance, service_provider
 
 Fence = Callable[[sa.Connection], object]
@@ -49,6 +50,7 @@ class Instance:
     published_at: datetime | None
 
 
+@retried
 def create_instance(
     engine: sa.Engine,
     *,
@@ -99,6 +101,7 @@ def create_instance(
         )
 
 
+@retried
 def end_instances(engine: sa.Engine, session_id: int, *, status: RunStatus, now: datetime) -> None:
     """Close what a session leaves unpublished, as failed or cancelled; published ones stay."""
     table = optimization_instance.c
@@ -110,6 +113,7 @@ def end_instances(engine: sa.Engine, session_id: int, *, status: RunStatus, now:
         )
 
 
+@retried
 def find_instances(engine: sa.Engine, session_id: int) -> list[Instance]:
     """Read the instances of a session, in the order in which they were started."""
     condition = optimization_instance.c.OptimizationSessionId == session_id

@@ -8,19 +8,28 @@ database as it was, and of two upgrades at once the second finds nothing to do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from core.errors import SchemaOutdatedError, StorageError
-from core.storage import sqlite
-from core.storage.engine import reading, writing
+from core.errors import InputError, SchemaOutdatedError, StorageError
+from core.storage.engine import address_of, dialect_of, reading, writing
+from core.storage.retry import retried
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "alembic_version"
+
+_SQL_HEADER = """\
+-- Run with `sqlcmd -b -I`, which ends at the first error: then nothing of it has taken effect.
+SET XACT_ABORT ON;
+
+GO
+
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +56,7 @@ class SchemaStatus:
         return not self.pending
 
 
+@retried
 def upgrade(engine: sa.Engine) -> SchemaStatus:
     """Bring the database to the newest revision; does nothing where it is there already.
 
@@ -64,12 +74,43 @@ def upgrade(engine: sa.Engine) -> SchemaStatus:
     """
     from alembic import command
 
-    sqlite.prepare(engine)
+    dialect_of(engine).prepare(engine)
     before = status(engine)
     if before.pending:
         with writing(engine) as connection:
+            dialect_of(connection).lock_migrations(connection)
             command.upgrade(_config(connection), "head")
     return before
+
+
+def upgrade_sql(dialect: str = "mssql", since: str | None = None) -> str:
+    """Spell the migrations as SQL, for administrators who run it themselves.
+
+    Parameters
+    ----------
+    dialect
+        ``mssql``, whose script has ``GO`` between its batches, or ``sqlite``.
+    since
+        Revision that the database has; None for an empty one.
+
+    Raises
+    ------
+    InputError
+        If the revision is unknown.
+    """
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = _config()
+    config.attributes["dialect_name"] = dialect
+    config.output_buffer = StringIO()
+    try:
+        command.upgrade(config, f"{since}:head" if since else "head", sql=True)
+    except CommandError as error:
+        known = ", ".join(_known_revisions())
+        raise InputError(f"revision {since!r} is unknown; there are {known}") from error
+    script = config.output_buffer.getvalue()
+    return f"{_SQL_HEADER}{script}" if dialect == "mssql" else script
 
 
 def status(engine: sa.Engine) -> SchemaStatus:
@@ -80,14 +121,11 @@ def status(engine: sa.Engine) -> SchemaStatus:
     StorageError
         If the database fails, or has a revision that this version does not know.
     """
-    from alembic.script import ScriptDirectory
-
-    script = ScriptDirectory.from_config(_config())
-    known = [revision.revision for revision in script.walk_revisions()][::-1]
+    known = _known_revisions()
     current = _current_revision(engine)
     if current is not None and current not in known:
         msg = (
-            f"the database {engine.url.render_as_string()} has revision {current}, which this "
+            f"the database {address_of(engine)} has revision {current}, which this "
             f"version does not know (its newest is {known[-1]}): install the newer version"
         )
         raise StorageError(msg)
@@ -110,10 +148,19 @@ def require_current(engine: sa.Engine) -> None:
     found = status(engine)
     if found.is_current:
         return
-    name = engine.url.render_as_string()
+    name = address_of(engine)
     what = f"lacks {', '.join(found.pending)}" if found.applied else "has no tables yet"
-    msg = f"the database {name} {what}: run `carrier-opt db upgrade --database {name}`"
+    option = f" --database {name}" if "://" in name else ""
+    msg = f"the database {name} {what}: run `carrier-opt db upgrade{option}`"
     raise SchemaOutdatedError(msg)
+
+
+def _known_revisions() -> list[str]:
+    """Every revision of this version, oldest first."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_config())
+    return [revision.revision for revision in script.walk_revisions()][::-1]
 
 
 def _config(connection: sa.Connection | None = None) -> Config:
@@ -126,8 +173,9 @@ def _config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
+@retried
 def _current_revision(engine: sa.Engine) -> str | None:
-    if not sqlite.exists(engine):
+    if not dialect_of(engine).exists(engine):
         return None
     with reading(engine) as connection:
         if not sa.inspect(connection).has_table(VERSION_TABLE):

@@ -27,6 +27,7 @@ from core.storage.bulk import in_lists, read_frame
 from core.storage.certificates import from_json
 from core.storage.engine import reading
 from core.storage.instances import Instance, load_instance
+from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
     optimization_comm_group,
@@ -41,6 +42,7 @@ from core.storage.snapshot import require_grouped
 from core.storage.unit_results import COST_COLUMNS, NEXT_BEST_COLUMNS
 
 
+@retried
 def load_assignments(engine: sa.Engine, instance_id: int) -> pl.DataFrame:
     """Read the rows of all SIMs that are in a finished solve unit, and of the unpriced ones.
 
@@ -60,6 +62,7 @@ def load_assignments(engine: sa.Engine, instance_id: int) -> pl.DataFrame:
         return _read_assignments(connection, instance)
 
 
+@retried
 def load_outcome(engine: sa.Engine, instance_id: int) -> Outcome:
     """Read the whole outcome of an instance, as it was when its units were stored.
 
@@ -153,7 +156,9 @@ def _read_snapshot(connection: sa.Connection, instance: Instance) -> pl.DataFram
         .order_by(sim.ICCID)
     )
     # No SIM of the database is locked.
-    return read_frame(connection, statement, schema).with_columns(locked=pl.lit(value=False))
+    return read_frame(connection, statement, schema, in_bulk=True).with_columns(
+        locked=pl.lit(value=False)
+    )
 
 
 def _read_device_results(connection: sa.Connection, instance_id: int) -> pl.DataFrame:
@@ -174,7 +179,7 @@ def _read_device_results(connection: sa.Connection, instance_id: int) -> pl.Data
     schema: dict[str, pl.DataType] = dict(columns.values())
     statement = sa.select(*(result[column] for column in columns))
     parts = [
-        read_frame(connection, statement.where(result.QueueId.in_(ids)), schema)
+        read_frame(connection, statement.where(result.QueueId.in_(ids)), schema, in_bulk=True)
         for ids in in_lists(list(queues))
     ]
     # The names are put in here: told by the database, they would come once per SIM.

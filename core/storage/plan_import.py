@@ -20,9 +20,11 @@ from core.storage.catalogue import of_provider, rate_plan_ids
 from core.storage.catalogue_changes import ImportCounts
 from core.storage.engine import writing
 from core.storage.rate_plan_rows import rate_plan_values
+from core.storage.retry import retried
 from core.storage.schema import carrier_rate_plan, communication_plan, service_provider
 
 
+@retried
 def replace_rate_plans(
     engine: sa.Engine,
     provider_id: int,
@@ -46,6 +48,7 @@ def replace_rate_plans(
         )
 
 
+@retried
 def replace_catalogue(
     engine: sa.Engine,
     provider_id: int,

@@ -23,6 +23,7 @@ from core.storage.instances import (
     update_instance,
 )
 from core.storage.legacy_ids import RunStatus
+from core.storage.retry import retried
 from core.storage.schema import (
     optimization_comm_group,
     optimization_comm_group_rate_plan,
@@ -35,6 +36,7 @@ Sequences = Mapping[str, Sequence[tuple[str, ...]]]
 """Candidate sequences by group id, each of rate plan codes."""
 
 
+@retried
 def save_sequences(
     engine: sa.Engine,
     instance_id: int,
@@ -77,6 +79,7 @@ def save_sequences(
     return n_queues
 
 
+@retried
 def load_sequences(
     engine: sa.Engine, instance_id: int, group_ids: Sequence[str] | None = None
 ) -> dict[str, list[tuple[str, ...]]]:

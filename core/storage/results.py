@@ -16,6 +16,7 @@ from core.outcome import Outcome
 from core.storage.engine import writing
 from core.storage.instances import Fence, load_instance, run_fence, update_instance
 from core.storage.legacy_ids import RunStatus
+from core.storage.retry import retried
 from core.storage.schema import (
     optimization_comm_group,
     optimization_m2m_device_result,
@@ -27,6 +28,7 @@ from core.storage.schema import (
 from core.storage.snapshot import require_grouped
 
 
+@retried
 def publish(
     engine: sa.Engine,
     instance_id: int,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from core.errors import StorageError
 from core.sessions.window import Slot
 from core.storage.engine import reading, writing
+from core.storage.retry import retried
 from core.storage.schema import run_slot
 
 
@@ -34,6 +35,7 @@ class SlotClaim:
     session_id: int | None
 
 
+@retried
 def claim_slot(engine: sa.Engine, slot: Slot, *, claimed_by: str, now: datetime) -> SlotClaim:
     """Take a slot, or learn who has it.
 
@@ -70,6 +72,7 @@ def claim_slot(engine: sa.Engine, slot: Slot, *, claimed_by: str, now: datetime)
     )
 
 
+@retried
 def release_slot(engine: sa.Engine, slot: Slot, *, claimed_by: str) -> bool:
     """Give back a slot that led to no session, so that it is due at the next tick (S3).
 
@@ -87,6 +90,7 @@ def release_slot(engine: sa.Engine, slot: Slot, *, claimed_by: str) -> bool:
     return released.rowcount == 1
 
 
+@retried
 def bind_slot(engine: sa.Engine, slot: Slot, *, claimed_by: str, session_id: int) -> bool:
     """Note which session came of a slot; False if the slot is not the caller's."""
     with writing(engine) as connection:
@@ -106,6 +110,7 @@ def _is(slot: Slot) -> sa.ColumnElement[bool]:
     )
 
 
+@retried
 def _load(engine: sa.Engine, slot: Slot) -> sa.Row[tuple[object, ...]] | None:
     with reading(engine) as connection:
         return connection.execute(sa.select(run_slot).where(_is(slot))).one_or_none()

@@ -29,6 +29,7 @@ from core.storage.instances import (
     run_fence,
     update_instance,
 )
+from core.storage.retry import retried
 from core.storage.schema import (
     optimization_comm_group,
     optimization_comm_group_comm_plan,
@@ -75,6 +76,7 @@ _SIM_COLUMNS = {
 """Column of the frames to column of OptimizationSimCard."""
 
 
+@retried
 def save_grouping(
     engine: sa.Engine,
     instance_id: int,
@@ -125,6 +127,7 @@ def save_grouping(
         )
 
 
+@retried
 def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read the fleet that was grouped, and the SIMs that are only listed.
 
@@ -153,7 +156,7 @@ def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl
     )
     with reading(engine) as connection:
         require_grouped(load_instance(connection, instance_id))
-        everything = read_frame(connection, statement, schema)
+        everything = read_frame(connection, statement, schema, in_bulk=True)
     everything = everything.with_columns(jurisdiction=pl.lit(None, dtype=pl.String))
     is_in_fleet = pl.col("reason").is_null() | (pl.col("reason") == REASON_UNPRICED)
     # No SIM of the database is locked.

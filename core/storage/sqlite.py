@@ -17,14 +17,13 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import sqlite as dialect
 
 from core.errors import SchemaOutdatedError, StorageError
 
 BUSY_TIMEOUT_SECONDS = 60.0
 """How long a writer waits for another one."""
 
-READ_ONLY_OPTION = "carrier_opt_read_only"
+_READ_ONLY_OPTION = "carrier_opt_read_only"
 """Execution option of connections that only read; they take no lock that others wait for."""
 
 REMEDY_UPGRADE = "run `carrier-opt db upgrade`"
@@ -52,6 +51,11 @@ def create(url: sa.URL) -> sa.Engine:
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _raise_translated)
     return engine
+
+
+def address(url: sa.URL) -> str:
+    """Tell the address as it is given: there is no password in it."""
+    return url.render_as_string()
 
 
 def path_of(engine: sa.Engine) -> Path:
@@ -88,6 +92,16 @@ def prepare(engine: sa.Engine) -> None:
             raise _translated(error, str(path)) from error
 
 
+def lock_migrations(connection: sa.Connection) -> None:
+    """Do nothing more: a writing transaction holds the write lock from its beginning."""
+    del connection
+
+
+def begin_reading(connection: sa.Connection) -> None:
+    """Begin without the write lock: a transaction that reads sees the state of its first read."""
+    connection.execution_options(**{_READ_ONLY_OPTION: True})
+
+
 def append_only_statements(table: str) -> list[str]:
     """Spell the triggers that refuse to change or delete rows of ``table`` (D5)."""
     return [
@@ -110,7 +124,7 @@ def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None
 
 
 def _begin(connection: sa.Connection) -> None:
-    read_only = connection.get_execution_options().get(READ_ONLY_OPTION, False)
+    read_only = connection.get_execution_options().get(_READ_ONLY_OPTION, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
@@ -152,33 +166,6 @@ _REMEDIES: dict[str, str] = {
 # --- many rows at once: the SQLite side of core.storage.bulk -----------------------------------
 
 
-def insert_statement(table: sa.Table, columns: Sequence[str]) -> tuple[str, list[str]]:
-    """Spell an INSERT of these columns, and the order in which it takes their values."""
-    return _compile(sa.insert(table), columns)
-
-
-def merge_statement(
-    table: sa.Table,
-    columns: Sequence[str],
-    *,
-    keys: Sequence[str],
-    rules: Mapping[str, str],
-    newest_by: str | None,
-) -> tuple[str, list[str]]:
-    """Spell an upsert as :func:`core.storage.bulk.merge_frame` describes it."""
-    insert = dialect.insert(table)
-    new = insert.excluded
-    changed: dict[str, sa.ColumnElement[Any]] = {}
-    for name, rule in rules.items():
-        changed[name] = {
-            "replace": new[name],
-            "replace_unless_null": sa.func.coalesce(new[name], table.c[name]),
-        }[rule]
-    condition = None if newest_by is None else new[newest_by] >= table.c[newest_by]
-    upsert = insert.on_conflict_do_update(index_elements=keys, set_=changed, where=condition)
-    return _compile(upsert, columns)
-
-
 def to_driver(frame: pl.DataFrame) -> pl.DataFrame:
     """Bring dates and moments into the text that the database stores."""
     return frame.with_columns(
@@ -189,16 +176,23 @@ def to_driver(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def fetch_slices(
-    connection: sa.Connection, statement: sa.Executable, n_rows: int
-) -> Iterator[Sequence[Any]]:
-    """Run a statement and hand out its rows in slices, as the driver gives them."""
+def read_slices(
+    connection: sa.Connection,
+    statement: sa.Select[tuple[object, ...]],
+    schema: Mapping[str, pl.DataType],
+    n_rows: int,
+) -> Iterator[pl.DataFrame]:
+    """Run a statement and hand out its rows in slices."""
     with connection.execute(statement) as result:
         while rows := result.cursor.fetchmany(n_rows):
-            yield rows
+            yield _from_driver(rows, schema)
 
 
-def from_driver(rows: Sequence[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+read_slices_in_bulk = read_slices
+"""The file is read in this process: there is no faster way."""
+
+
+def _from_driver(rows: Sequence[Any], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Make a frame of rows as the driver gives them: dates are text, truth values are numbers."""
     stored = {
         name: pl.String() if dtype == pl.Date else pl.Int64() if dtype == pl.Boolean else dtype
@@ -209,8 +203,3 @@ def from_driver(rows: Sequence[Any], schema: Mapping[str, pl.DataType]) -> pl.Da
         [pl.col(name).str.to_date("%Y-%m-%d") for name in schema if schema[name] == pl.Date]
         + [pl.col(name).cast(pl.Boolean) for name in schema if schema[name] == pl.Boolean]
     )
-
-
-def _compile(statement: sa.Insert, columns: Sequence[str]) -> tuple[str, list[str]]:
-    compiled = statement.compile(dialect=dialect.dialect(), column_keys=list(columns))
-    return str(compiled), list(compiled.positiontup or ())

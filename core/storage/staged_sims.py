@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.schema import device, jasper_device_staging, jasper_usage_staging
 from core.storage.sync_runs import load_run
 
@@ -57,8 +58,7 @@ def iccids_without_usage(
 ) -> Iterator[list[str]]:
     """ICCIDs of the SIMs on a rate plan whose whole usage of a period is not staged, in slices."""
     staged, usage = jasper_device_staging.c, jasper_usage_staging.c
-    with reading(engine) as connection:
-        run = load_run(connection, run_id)
+    run = _load_run(engine, run_id)
 
     def is_told(key: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
         return sa.exists().where(
@@ -87,6 +87,18 @@ def iccids_without_usage(
     yield from _in_slices(engine, unchanged, device.c.ICCID)
 
 
+@retried
+def _load_run(engine: sa.Engine, run_id: int) -> sa.RowMapping:
+    with reading(engine) as connection:
+        return load_run(connection, run_id)
+
+
+@retried
+def _slice(engine: sa.Engine, statement: sa.Select[Any]) -> list[tuple[str, str]]:
+    with reading(engine) as connection:
+        return [(row[0], row[1]) for row in connection.execute(statement)]
+
+
 def _in_slices(
     engine: sa.Engine, statement: sa.Select[Any], key: sa.ColumnElement[str]
 ) -> Iterator[list[str]]:
@@ -94,9 +106,7 @@ def _in_slices(
     statement = statement.order_by(key).limit(ICCID_SLICE)
     last = ""
     while True:
-        with reading(engine) as connection:
-            rows = connection.execute(statement.where(key > last)).all()
-        part = [(row[0], row[1]) for row in rows]
+        part = _slice(engine, statement.where(key > last))
         if part:
             yield [iccid for _, iccid in part]
             last, _ = part[-1]

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from core.storage.bulk import insert_frame, read_frame
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.schema import device_sync_reject
 from core.sync.store import REJECT_SCHEMA
 
@@ -23,6 +24,7 @@ _COLUMNS = {
 """Column of ``REJECT_SCHEMA`` to column of DeviceSyncReject."""
 
 
+@retried
 def load_rejects(engine: sa.Engine, run_id: int) -> pl.DataFrame:
     """Read the rejected and flagged rows of a run, in the order in which they were found.
 

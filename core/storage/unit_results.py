@@ -22,6 +22,7 @@ from core.storage.certificates import to_json
 from core.storage.engine import reading, writing
 from core.storage.instances import Fence, load_unpublished, run_fence
 from core.storage.result_queues import SolvedGroup, open_result_queues, store_walk_costs
+from core.storage.retry import retried
 from core.storage.schema import (
     optimization_comm_group,
     optimization_m2m_device_result,
@@ -58,6 +59,7 @@ TOTAL_COLUMNS = {
 """Total of a group, unit or instance to the column of ``ASSIGNMENT_SCHEMA`` that adds up to it."""
 
 
+@retried
 def save_unit_results(
     engine: sa.Engine,
     instance_id: int,
@@ -107,6 +109,7 @@ def save_unit_results(
         _close_units(connection, instance_id, groups, totals, results, now)
 
 
+@retried
 def finished_units(engine: sa.Engine, instance_id: int) -> set[str]:
     """Read the ids of the solve units whose results are stored completely."""
     unit = optimization_unit.c

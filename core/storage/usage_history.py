@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from core.storage.bulk import read_frame
 from core.storage.engine import reading
+from core.storage.retry import retried
 from core.storage.schema import billing_period, device_usage
 from core.usage.metrics import HISTORY_SCHEMA
 
 
+@retried
 def load_usage_history(
     engine: sa.Engine, provider_id: int, periods: int, *, until: date | None = None
 ) -> pl.DataFrame:

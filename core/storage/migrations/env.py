@@ -14,6 +14,8 @@ def run_offline() -> None:
         target_metadata=metadata,
         literal_binds=True,
     )
+    # Without a connection SQLAlchemy takes SQL Server for one that has no DATE yet.
+    context.get_context().dialect.server_version_info = (15,)
     with context.begin_transaction():
         context.run_migrations()
 

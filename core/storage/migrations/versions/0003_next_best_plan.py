@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from core.storage.column_types import key_text
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -13,5 +15,5 @@ depends_on = None
 
 def upgrade() -> None:
     for table in ("OptimizationM2MDeviceResult", "OptimizationMobilityDeviceResult"):
-        op.add_column(table, sa.Column("NextBestRatePlan", sa.Unicode(128), nullable=True))
+        op.add_column(table, sa.Column("NextBestRatePlan", key_text(128), nullable=True))
         op.add_column(table, sa.Column("NextBestReducedCostMicros", sa.BigInteger(), nullable=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from core.storage.column_types import UtcDateTime
+from core.storage.column_types import UtcDateTime, key_text
 
 revision = "0004"
 down_revision = "0003"
@@ -18,7 +18,7 @@ def upgrade() -> None:
         "CarrierCredential",
         sa.Column("ServiceProviderId", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("Token", sa.Unicode(), nullable=False),
-        sa.Column("CreatedBy", sa.Unicode(128), nullable=False),
+        sa.Column("CreatedBy", key_text(128), nullable=False),
         sa.Column("CreatedDate", UtcDateTime, nullable=False),
         sa.Column("ModifiedDate", UtcDateTime, nullable=True),
         sa.ForeignKeyConstraint(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from core.storage.column_types import BIG_ID, UtcDateTime
+from core.storage.column_types import BIG_ID, UtcDateTime, key_text
 
 revision = "0006"
 down_revision = "0005"
@@ -24,11 +24,11 @@ def upgrade() -> None:
         sa.Column("Id", BIG_ID, nullable=False),
         sa.Column("SessionId", BIG_ID, nullable=False),
         sa.Column("ServiceProviderId", sa.Integer(), nullable=False),
-        sa.Column("ICCID", sa.Unicode(64), nullable=False),
-        sa.Column("FromRatePlan", sa.Unicode(128), nullable=False),
-        sa.Column("ToRatePlan", sa.Unicode(128), nullable=False),
+        sa.Column("ICCID", key_text(64), nullable=False),
+        sa.Column("FromRatePlan", key_text(128), nullable=False),
+        sa.Column("ToRatePlan", key_text(128), nullable=False),
         sa.Column("EffectiveDate", sa.Date(), nullable=True),
-        sa.Column("Status", sa.Unicode(16), nullable=False),
+        sa.Column("Status", key_text(16), nullable=False),
         sa.Column("Attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("IntendedAt", UtcDateTime, nullable=False),
         sa.Column("FinishedAt", UtcDateTime, nullable=True),
