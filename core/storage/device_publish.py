@@ -1,95 +1,140 @@
 """Publishing a synchronisation run, set by set: what is staged becomes what is known (C5).
 
-The statements are plain UPDATE .. FROM and INSERT .. WHERE NOT EXISTS, so that they mean the same on
-every database; a server may offer a procedure that does the same in one call.
+Every step is one statement with named parameters, so that the steps mean the same on every database,
+and one definition serves both the store, which runs them one after the other, and the procedure
+``usp_Update_Jasper_Device`` of SQL Server (:mod:`core.storage.device_procedure`). They are plain UPDATE
+.. FROM and INSERT .. WHERE NOT EXISTS.
+
+Parameters: ``run_id``, ``provider_id`` and ``period_id`` of the run, ``day`` (the local day of the
+account) and ``now``.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from core.carriers.iccid import KEY_DIGITS
+from core.storage.column_types import UtcDateTime
 from core.storage.schema import (
     billing_period,
     device,
     device_sync_reject,
+    device_sync_run,
     device_usage,
     jasper_device_staging,
     jasper_usage_staging,
 )
 
+_RUN = sa.bindparam("run_id", type_=sa.BigInteger)
+_PROVIDER = sa.bindparam("provider_id", type_=sa.Integer)
+_PERIOD = sa.bindparam("period_id", type_=sa.Integer)
+_DAY = sa.bindparam("day", type_=sa.Date)
+_NOW = sa.bindparam("now", type_=UtcDateTime)
 
-def adopt_forms(connection: sa.Connection, run: sa.RowMapping, now: datetime) -> None:
+_ZERO, _ONE = sa.literal_column("0", sa.Integer), sa.literal_column("1", sa.Integer)
+_EMPTY = sa.literal_column("''", sa.Unicode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A statement of the publish.
+
+    Attributes
+    ----------
+    counts_as
+        Which count its rows add to: ``usage_rows``, ``kept``, ``removed``; None: none.
+    only_full
+        Whether only a full run takes it.
+    """
+
+    statement: sa.UpdateBase
+    counts_as: str | None = None
+    only_full: bool = False
+
+
+def _match_key(iccid: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """Spell :func:`core.carriers.iccid.match_keys` of an ICCID whose check digit was verified."""
+    return sa.func.substring(iccid, _ONE, sa.literal_column(str(KEY_DIGITS), sa.Integer))
+
+
+def other_forms() -> sa.Select[tuple[str]]:
+    """SIMs that are stored under the other form of their ICCID than the staged one (C4)."""
+    return sa.select(device.c.ICCID).where(_is_other_form())
+
+
+def _is_other_form() -> sa.ColumnElement[bool]:
+    staged = jasper_device_staging.c
+    return sa.and_(
+        device.c.ServiceProviderId == _PROVIDER,
+        staged.DeviceSyncRunId == _RUN,
+        staged.MatchKey == _match_key(device.c.ICCID),
+        staged.ICCID != device.c.ICCID,
+    )
+
+
+def form_steps() -> list[Step]:
     """Bring SIMs that are stored under the other form of their ICCID to the staged form (C4).
 
     Their usage of every period goes with them, and nothing is lost where both forms are stored: then
     the row of the other form is marked as deleted.
     """
     staged = jasper_device_staging.c
-    provider_id = run["ServiceProviderId"]
-    statement = sa.select(device.c.ICCID.label("stored"), staged.ICCID.label("told")).where(
-        device.c.ServiceProviderId == provider_id,
-        staged.DeviceSyncRunId == run["Id"],
-        staged.MatchKey == _match_key_of_device(),
-        staged.ICCID != device.c.ICCID,
+    usage, its_usage, its_device = device_usage.c, device_usage.alias().c, device.alias().c
+    has_usage = sa.exists().where(
+        its_usage.ServiceProviderId == _PROVIDER,
+        its_usage.BillingPeriodId == usage.BillingPeriodId,
+        its_usage.ICCID == staged.ICCID,
     )
-    forms = [dict(row) for row in connection.execute(statement).mappings()]
-    if not forms:
-        return
-    periods = sa.select(billing_period.c.Id).where(
-        billing_period.c.ServiceProviderId == provider_id
+    is_known = sa.exists().where(
+        its_device.ServiceProviderId == _PROVIDER, its_device.ICCID == staged.ICCID
     )
-    connection.execute(
-        _adoption(device_usage, provider_id, "BillingPeriodId").where(
-            device_usage.c.BillingPeriodId.in_(periods)
+    return [
+        Step(
+            statement=sa.update(device_usage)
+            .where(
+                usage.ServiceProviderId == _PROVIDER,
+                staged.DeviceSyncRunId == _RUN,
+                staged.MatchKey == _match_key(usage.ICCID),
+                staged.ICCID != usage.ICCID,
+                usage.ICCID.in_(other_forms().correlate(None)),
+                ~has_usage,
+            )
+            .values(ICCID=staged.ICCID)
         ),
-        forms,
-    )
-    connection.execute(_adoption(device, provider_id), forms)
-    iccid = device.c.ICCID
-    connection.execute(
-        sa.update(device)
-        .where(device.c.ServiceProviderId == provider_id, iccid == sa.bindparam("stored"))
-        .values(IsActive=sa.false(), IsDeleted=sa.true(), ModifiedDate=now),
-        [{"stored": form["stored"]} for form in forms],
-    )
+        Step(
+            statement=sa.update(device)
+            .where(_is_other_form(), ~is_known)
+            .values(ICCID=staged.ICCID)
+        ),
+        Step(
+            statement=sa.update(device)
+            .where(_is_other_form())
+            .values(IsActive=sa.false(), IsDeleted=sa.true(), ModifiedDate=_NOW)
+        ),
+    ]
 
 
-def _adoption(table: sa.Table, provider_id: int, *further_keys: str) -> sa.Update:
-    """Change the ICCID of a row from ``stored`` to ``told``, unless that row is there already."""
-    iccid, there = table.c.ICCID, table.alias().c
-    its_iccid = there.ICCID
-    is_there = sa.exists().where(
-        there.ServiceProviderId == provider_id,
-        its_iccid == sa.bindparam("told"),
-        *(there[name] == table.c[name] for name in further_keys),
-    )
-    return (
-        sa.update(table)
-        .where(
-            table.c.ServiceProviderId == provider_id,
-            iccid == sa.bindparam("stored"),
-            ~is_there,
-        )
-        .values(ICCID=sa.bindparam("told"))
-    )
+def steps() -> list[Step]:
+    """Every further step, in order."""
+    return [
+        *_device_steps(),
+        Step(statement=adopt_device_forms()),
+        Step(statement=_drop_parts_of_a_whole()),
+        *_usage_steps(),
+        Step(statement=_keep_rejected(), counts_as="kept", only_full=True),
+        Step(statement=_remove_unseen(), counts_as="removed", only_full=True),
+    ]
 
 
-def _match_key_of_device() -> sa.ColumnElement[str]:
-    """Spell :func:`core.carriers.iccid.match_keys` of a device, whose check digit was verified."""
-    return sa.func.substring(device.c.ICCID, 1, KEY_DIGITS)
-
-
-def publish_devices(connection: sa.Connection, run: sa.RowMapping, now: datetime) -> None:
-    """Update the devices that are known, then insert the others; both set-based."""
+def _device_steps() -> list[Step]:
+    """Update the devices that are known, then insert the others."""
     staged = jasper_device_staging.c
-    provider_id = run["ServiceProviderId"]
-    same_device = sa.and_(device.c.ServiceProviderId == provider_id, device.c.ICCID == staged.ICCID)
-    connection.execute(
+    same_device = sa.and_(device.c.ServiceProviderId == _PROVIDER, device.c.ICCID == staged.ICCID)
+    update = (
         sa.update(device)
-        .where(same_device, staged.DeviceSyncRunId == run["Id"])
+        .where(same_device, staged.DeviceSyncRunId == _RUN)
         .values(
             Status=staged.Status,
             RatePlan=staged.RatePlan,
@@ -97,37 +142,65 @@ def publish_devices(connection: sa.Connection, run: sa.RowMapping, now: datetime
             ActivatedDate=sa.func.coalesce(staged.ActivatedDate, device.c.ActivatedDate),
             IsActive=sa.true(),
             IsDeleted=sa.false(),
-            LastSyncRunId=run["Id"],
-            ModifiedDate=now,
+            LastSyncRunId=_RUN,
+            ModifiedDate=_NOW,
         )
     )
-    is_known = sa.exists().where(same_device)
     copied = ("ICCID", "Status", "RatePlan", "CommunicationPlan", "ActivatedDate")
-    connection.execute(
-        sa.insert(device).from_select(
-            [*copied, "ServiceProviderId", "LastSyncRunId", "ModifiedDate"],
-            sa.select(
-                *(staged[name] for name in copied),
-                sa.literal(provider_id),
-                sa.literal(run["Id"]),
-                sa.literal(now, device.c.ModifiedDate.type),
-            ).where(staged.DeviceSyncRunId == run["Id"], ~is_known),
+    insert = sa.insert(device).from_select(
+        [*copied, "ServiceProviderId", "LastSyncRunId", "ModifiedDate"],
+        sa.select(*(staged[name] for name in copied), _PROVIDER, _RUN, _NOW).where(
+            staged.DeviceSyncRunId == _RUN, ~sa.exists().where(same_device)
+        ),
+    )
+    return [Step(statement=update), Step(statement=insert)]
+
+
+def adopt_device_forms() -> sa.Update:
+    """Give staged usage the ICCID of its device (C4).
+
+    Both forms of a number begin with the key and have at most one digit more, so that the device is
+    looked up by a range of its own key.
+    """
+    staged = jasper_usage_staging.c
+    longest = staged.MatchKey + sa.literal_column("'9'", sa.Unicode)
+    return (
+        sa.update(jasper_usage_staging)
+        .where(
+            staged.DeviceSyncRunId == _RUN,
+            device.c.ServiceProviderId == _PROVIDER,
+            device.c.ICCID.between(staged.MatchKey, longest),
+            device.c.IsDeleted == sa.false(),
+            staged.MatchKey == _match_key(device.c.ICCID),
+            staged.ICCID != device.c.ICCID,
         )
+        .values(ICCID=device.c.ICCID)
     )
 
 
-def publish_usage(
-    connection: sa.Connection, run: sa.RowMapping, *, today: date, now: datetime
-) -> int:
-    """Update the usage that is known, then insert the rest; the number of SIMs with usage.
+def _drop_parts_of_a_whole() -> sa.Delete:
+    """Delete the staged usage by rate plan of SIMs whose whole cycle is staged too."""
+    part, whole = jasper_usage_staging.c, jasper_usage_staging.alias().c
+    return sa.delete(jasper_usage_staging).where(
+        part.DeviceSyncRunId == _RUN,
+        part.RatePlan != _EMPTY,
+        sa.exists().where(
+            whole.DeviceSyncRunId == _RUN,
+            whole.BillingPeriodId == part.BillingPeriodId,
+            whole.MatchKey == part.MatchKey,
+            whole.RatePlan == _EMPTY,
+        ),
+    )
+
+
+def _usage_steps() -> list[Step]:
+    """Update the usage that is known, then insert the rest.
 
     Usage that was told under the other form of a SIM's ICCID is stored under that of its device
     (C4), so the devices must be published before. Usage of a SIM's whole cycle counts alone, else
     that of its rate plans and zones adds up.
     """
     staged = jasper_usage_staging.c
-    adopt_device_forms(connection, run)
-    _drop_parts_of_a_whole(connection, run["Id"])
     sums = (
         sa.select(
             staged.BillingPeriodId,
@@ -136,19 +209,19 @@ def publish_usage(
             sa.func.sum(staged.SmsCount).label("SmsCount"),
             sa.func.sum(staged.VoiceSeconds).label("VoiceSeconds"),
         )
-        .where(staged.DeviceSyncRunId == run["Id"])
+        .where(staged.DeviceSyncRunId == _RUN)
         .group_by(staged.BillingPeriodId, staged.MatchKey)
-        .subquery()
+        .subquery("Sums")
     )
     usage = device_usage.c
     same_usage = sa.and_(
-        usage.ServiceProviderId == run["ServiceProviderId"],
+        usage.ServiceProviderId == _PROVIDER,
         usage.BillingPeriodId == sums.c.BillingPeriodId,
         usage.ICCID == sums.c.ICCID,
     )
-    is_new_day = sa.or_(usage.LastGrowthDate.is_(None), usage.LastGrowthDate < today)
+    is_new_day = sa.or_(usage.LastGrowthDate.is_(None), usage.LastGrowthDate < _DAY)
     has_grown = sums.c.UsageBytes > usage.UsageBytes
-    updated = connection.execute(
+    update = (
         sa.update(device_usage)
         .where(same_usage)
         .values(
@@ -156,117 +229,99 @@ def publish_usage(
             SmsCount=sums.c.SmsCount,
             VoiceSeconds=sums.c.VoiceSeconds,
             DaysWithUsage=sa.case(
-                (sa.and_(has_grown, is_new_day), usage.DaysWithUsage + 1),
+                (sa.and_(has_grown, is_new_day), usage.DaysWithUsage + _ONE),
                 else_=usage.DaysWithUsage,
             ),
-            LastGrowthDate=sa.case((has_grown, today), else_=usage.LastGrowthDate),
-            ReportedAt=now,
+            LastGrowthDate=sa.case((has_grown, _DAY), else_=usage.LastGrowthDate),
+            ReportedAt=_NOW,
         )
     )
+    # Nobody looked on the days of a past cycle.
+    is_watched = sums.c.BillingPeriodId.in_(_open_period())
+    is_used = sums.c.UsageBytes > _ZERO
     copied = ("BillingPeriodId", "ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
-    is_current = sums.c.BillingPeriodId == _open_period(connection, run, today)
-    is_used = sums.c.UsageBytes > 0
-    inserted = connection.execute(
-        sa.insert(device_usage).from_select(
-            [*copied, "ServiceProviderId", "ReportedAt", "DaysWithUsage", "LastGrowthDate"],
-            sa.select(
-                *(sums.c[name] for name in copied),
-                sa.literal(run["ServiceProviderId"]),
-                sa.literal(now, usage.ReportedAt.type),
-                # Nobody looked on the days of a past cycle.
-                sa.case((is_current, sa.case((is_used, 1), else_=0))),
-                sa.case((sa.and_(is_current, is_used), sa.literal(today, sa.Date))),
-            ).where(~sa.exists().where(same_usage)),
-        )
+    insert = sa.insert(device_usage).from_select(
+        [*copied, "ServiceProviderId", "ReportedAt", "DaysWithUsage", "LastGrowthDate"],
+        sa.select(
+            *(sums.c[name] for name in copied),
+            _PROVIDER,
+            _NOW,
+            sa.case((sa.and_(is_watched, is_used), _ONE), (is_watched, _ZERO)),
+            sa.case((sa.and_(is_watched, is_used), _DAY)),
+        ).where(~sa.exists().where(same_usage)),
     )
-    return int(updated.rowcount) + int(inserted.rowcount)
+    return [
+        Step(statement=update, counts_as="usage_rows"),
+        Step(statement=insert, counts_as="usage_rows"),
+    ]
 
 
-def adopt_device_forms(connection: sa.Connection, run: sa.RowMapping) -> None:
-    """Give staged usage the ICCID of its device; a period at a time, as the key begins with it."""
-    staged = jasper_usage_staging.c
-    periods = (
-        sa.select(staged.BillingPeriodId).where(staged.DeviceSyncRunId == run["Id"]).distinct()
-    )
-    for period_id in connection.execute(periods).scalars().all():
-        connection.execute(
-            sa.update(jasper_usage_staging)
-            .where(
-                staged.DeviceSyncRunId == run["Id"],
-                staged.BillingPeriodId == period_id,
-                device.c.ServiceProviderId == run["ServiceProviderId"],
-                device.c.IsDeleted == sa.false(),
-                staged.MatchKey == _match_key_of_device(),
-                staged.ICCID != device.c.ICCID,
-            )
-            .values(ICCID=device.c.ICCID)
-        )
-
-
-def _open_period(connection: sa.Connection, run: sa.RowMapping, today: date) -> int:
-    """Tell the run's period if it holds the day, else 0: of another one nobody saw the days."""
+def _open_period() -> sa.Select[tuple[int]]:
+    """Find the run's period if it holds the day."""
     period = billing_period.c
-    found = connection.execute(
-        sa.select(period.Id).where(
-            period.Id == run["BillingPeriodId"],
-            period.BillingPeriodStart <= today,
-            period.BillingPeriodEnd >= today,
-        )
-    ).scalar()
-    return found or 0
-
-
-def _drop_parts_of_a_whole(connection: sa.Connection, run_id: int) -> None:
-    """Delete the staged usage by rate plan of SIMs whose whole cycle is staged too."""
-    part, whole = jasper_usage_staging.c, jasper_usage_staging.alias().c
-    connection.execute(
-        sa.delete(jasper_usage_staging).where(
-            part.DeviceSyncRunId == run_id,
-            part.RatePlan != "",
-            sa.exists().where(
-                whole.DeviceSyncRunId == run_id,
-                whole.BillingPeriodId == part.BillingPeriodId,
-                whole.MatchKey == part.MatchKey,
-                whole.RatePlan == "",
-            ),
-        )
+    return sa.select(period.Id).where(
+        period.Id == _PERIOD, period.BillingPeriodStart <= _DAY, period.BillingPeriodEnd >= _DAY
     )
 
 
-def keep_rejected(connection: sa.Connection, run: sa.RowMapping) -> int:
-    """Count the known devices whose rows a full run rejected as seen; their number.
+def _keep_rejected() -> sa.Update:
+    """Count the known devices whose rows a full run rejected as seen.
 
     The carrier has them: they are not gone, only what it said of them cannot be used.
     """
     reject = device_sync_reject.c
-    result = connection.execute(
+    rejected = sa.select(_match_key(reject.ICCID)).where(
+        reject.DeviceSyncRunId == _RUN,
+        reject.Source == sa.literal_column("'devices'", sa.Unicode),
+        reject.ICCID.is_not(None),
+    )
+    return (
         sa.update(device)
         .where(
-            device.c.ServiceProviderId == run["ServiceProviderId"],
-            device.c.LastSyncRunId != run["Id"],
+            device.c.ServiceProviderId == _PROVIDER,
+            device.c.LastSyncRunId != _RUN,
             device.c.IsDeleted == sa.false(),
-            _match_key_of_device().in_(
-                sa.select(sa.func.substring(reject.ICCID, 1, KEY_DIGITS)).where(
-                    reject.DeviceSyncRunId == run["Id"],
-                    reject.Source == "devices",
-                    reject.ICCID.is_not(None),
-                )
-            ),
+            _match_key(device.c.ICCID).in_(rejected),
         )
-        .values(LastSyncRunId=run["Id"])
+        .values(LastSyncRunId=_RUN)
     )
-    return int(result.rowcount)
 
 
-def remove_unseen(connection: sa.Connection, run: sa.RowMapping, now: datetime) -> int:
-    """Mark the devices that a full run did not see; their number."""
-    result = connection.execute(
+def _remove_unseen() -> sa.Update:
+    """Mark the devices that a full run did not see."""
+    return (
         sa.update(device)
         .where(
-            device.c.ServiceProviderId == run["ServiceProviderId"],
-            device.c.LastSyncRunId != run["Id"],
+            device.c.ServiceProviderId == _PROVIDER,
+            device.c.LastSyncRunId != _RUN,
             device.c.IsDeleted == sa.false(),
         )
-        .values(IsActive=sa.false(), IsDeleted=sa.true(), ModifiedDate=now)
+        .values(IsActive=sa.false(), IsDeleted=sa.true(), ModifiedDate=_NOW)
     )
-    return int(result.rowcount)
+
+
+def clearing_steps() -> list[Step]:
+    """Delete what the run has staged."""
+    return [
+        Step(statement=sa.delete(staging).where(staging.c.DeviceSyncRunId == _RUN))
+        for staging in (jasper_device_staging, jasper_usage_staging)
+    ]
+
+
+def listed_from() -> sa.ColumnElement[object]:
+    """When the run's list was begun; an incremental one that met no SIM leaves that of the last."""
+    run, other = device_sync_run.c, device_sync_run.alias().c
+    last = (
+        sa.select(other.ListedFrom)
+        .where(
+            other.ServiceProviderId == _PROVIDER,
+            other.Status == sa.literal_column("'published'", sa.Unicode),
+        )
+        .order_by(other.StartedAt.desc(), other.Id.desc())
+        .limit(sa.literal_column("1", sa.Integer))
+        .scalar_subquery()
+    )
+    is_carried_on = sa.and_(
+        run.ListedFrom.is_(None), run.Kind == sa.literal_column("'incremental'", sa.Unicode)
+    )
+    return sa.case((is_carried_on, last), else_=run.ListedFrom)

@@ -16,16 +16,8 @@ import sqlalchemy as sa
 
 from core.carriers.iccid import match_keys
 from core.errors import StorageError
-from core.storage import sync_runs
+from core.storage import device_publish, sync_runs
 from core.storage.bulk import Merge, merge_frame, slices
-from core.storage.device_publish import (
-    adopt_device_forms,
-    adopt_forms,
-    keep_rejected,
-    publish_devices,
-    publish_usage,
-    remove_unseen,
-)
 from core.storage.engine import reading, writing
 from core.storage.retry import retried
 from core.storage.schema import (
@@ -209,7 +201,9 @@ class SqlDeviceStore:
     @retried
     def _adopt_device_forms(self, run: SyncRun) -> None:
         with self._staging(run) as connection:
-            adopt_device_forms(connection, sync_runs.load_run(connection, run.id))
+            provider_id = sync_runs.load_run(connection, run.id)["ServiceProviderId"]
+            parameters = {"run_id": run.id, "provider_id": provider_id}
+            connection.execute(device_publish.adopt_device_forms(), parameters)
 
     @retried
     def _load_unusual(self, run: SyncRun) -> pl.DataFrame:
@@ -284,24 +278,19 @@ class SqlDeviceStore:
             n_devices = _count(connection, jasper_device_staging, run.id)
             if row["Kind"] == "full" and n_devices == 0:
                 _refuse_emptying(connection, row)
-            adopt_forms(connection, row, now)
-            publish_devices(connection, row, now)
-            n_usage = publish_usage(connection, row, today=today, now=now)
-            kept = keep_rejected(connection, row) if row["Kind"] == "full" else 0
-            removed = remove_unseen(connection, row, now) if row["Kind"] == "full" else 0
-            sync_runs.clear_staging(connection, run.id)
-            scan = SyncProgress.from_json(row["Progress"]).scan
+            counts = _publish(connection, row, today, now)
             sync_runs.update_run(
                 connection,
                 run.id,
+                {"provider_id": row["ServiceProviderId"]},
                 Status="published",
                 FinishedAt=now,
-                ListedFrom=scan.started_at if scan is not None else _carried_on(connection, row),
+                ListedFrom=device_publish.listed_from(),
                 DeviceCount=n_devices,
                 DuplicateCount=row["StagedCount"] - n_devices,
-                UsageCount=n_usage,
-                RemovedCount=removed,
-                KeptCount=kept,
+                UsageCount=counts["usage_rows"],
+                RemovedCount=counts["removed"],
+                KeptCount=counts["kept"],
             )
             return _published_counts(sync_runs.load_run(connection, run.id))
 
@@ -355,16 +344,38 @@ class SqlDeviceStore:
             values["RejectCount"] = device_sync_run.c.RejectCount + n_new
         if progress is not None:
             values["Progress"] = progress.to_json()
+            if progress.scan is not None:
+                values["ListedFrom"] = progress.scan.started_at
         values["HeartbeatAt"] = sync_runs.utc_now()
         sync_runs.update_run(connection, run.id, **values)
 
 
-def _carried_on(connection: sa.Connection, row: sa.RowMapping) -> datetime | None:
-    """From when on an incremental run that met no modified SIM leaves the next one to list."""
-    if row["Kind"] == "full":
-        return None
-    last = sync_runs.load_history(connection, row["ServiceProviderId"]).last
-    return last.listed_from if last is not None else None
+def _publish(
+    connection: sa.Connection, row: sa.RowMapping, today: date, now: datetime
+) -> dict[str, int]:
+    """Take every step of the publish; rows by what they count as."""
+    parameters = {
+        "run_id": row["Id"],
+        "provider_id": row["ServiceProviderId"],
+        "period_id": row["BillingPeriodId"],
+        "day": today,
+        "now": now,
+    }
+    has_other_forms = connection.execute(device_publish.other_forms().limit(1), parameters).first()
+    steps = [
+        *(device_publish.form_steps() if has_other_forms else []),
+        *device_publish.steps(),
+        *device_publish.clearing_steps(),
+    ]
+    counts = {"usage_rows": 0, "kept": 0, "removed": 0}
+    for step in steps:
+        if step.only_full and row["Kind"] != "full":
+            continue
+        wanted = step.statement.compile(dialect=connection.dialect).params
+        result = connection.execute(step.statement, {name: parameters[name] for name in wanted})
+        if step.counts_as is not None:
+            counts[step.counts_as] += result.rowcount
+    return counts
 
 
 def _published_counts(row: sa.RowMapping) -> PublishCounts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,11 +136,15 @@ def require_attempt(row: sa.RowMapping, run: SyncRun) -> None:
         raise FencedOffError(msg)
 
 
-def update_run(connection: sa.Connection, run_id: int, **values: Any) -> None:
-    """Change columns of a run."""
-    connection.execute(
-        sa.update(device_sync_run).where(device_sync_run.c.Id == run_id).values(**values)
-    )
+def update_run(
+    connection: sa.Connection,
+    run_id: int,
+    parameters: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> None:
+    """Change columns of a run, to values or to expressions with parameters."""
+    statement = sa.update(device_sync_run).where(device_sync_run.c.Id == run_id).values(**values)
+    connection.execute(statement, dict(parameters or {}))
 
 
 def close_failed(connection: sa.Connection, run_id: int, error: str, now: datetime) -> None:

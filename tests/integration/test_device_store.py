@@ -764,8 +764,8 @@ def test_any_series_of_runs_ends_like_the_plain_model(template, tmp_path_factory
     engine.dispose()
 
 
-def die_half_way(connection, *_):
-    connection.exec_driver_sql('INSERT INTO "DeviceUsage" ("ServiceProviderId") VALUES (999)')
+def die_half_way():
+    return [device_publish.Step(statement=sa.insert(device_usage).values(ServiceProviderId=999))]
 
 
 def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store, monkeypatch):
@@ -774,7 +774,7 @@ def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store, monkeypa
     run = start(store)
     stage_devices(store, run, devices(("1", "B", 1), ("2", "B", 2)))
     stage_usage(store, run, usage(("2", 5)))
-    monkeypatch.setattr("core.storage.device_store.remove_unseen", die_half_way)
+    monkeypatch.setattr(device_publish, "clearing_steps", die_half_way)
     with pytest.raises(sa.exc.IntegrityError):
         publish(store, run)
     monkeypatch.undo()
