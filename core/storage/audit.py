@@ -106,6 +106,6 @@ def load_events(engine: sa.Engine, session_id: int | None = None) -> list[AuditE
 
 def has_events(engine: sa.Engine, run_id: str) -> bool:
     """Whether anything was noted of a flow run."""
-    query = sa.select(sa.exists().where(audit_event.c.RunId == run_id))
+    query = sa.select(audit_event.c.Id).where(audit_event.c.RunId == run_id).limit(1)
     with reading(engine) as connection:
-        return bool(connection.execute(query).scalar_one())
+        return connection.execute(query).first() is not None
