@@ -92,9 +92,12 @@ def many(connection):
     [
         lambda c: c.execute(sa.select(tenant.c.Name + tenant.c.CreatedBy)),
         many,
+        lambda c: c.execute(
+            sa.select(tenant.c.Id).where(tenant.c.Id == sa.bindparam("x")).limit(1), {"x": 1}
+        ),
         lambda c: c.execute(sa.select(sa.func.coalesce(sa.func.max(tenant.c.Id), 0))),
     ],
-    ids=["texts joined", "many rows", "functions"],
+    ids=["texts joined", "many rows", "parameters", "functions"],
 )
 def test_a_statement_that_both_databases_understand_is_no_problem(checked, act):
     engine, check = checked

@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects.mssql import pyodbc
+from sqlalchemy.sql import visitors
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -112,12 +113,24 @@ def compile_statement(
     statement: sa.ClauseElement, names: tuple[str, ...] = (), *, is_many: bool = False
 ) -> str:
     """Spell a statement as it goes to SQL Server; lists of values are written out."""
-    options = {} if isinstance(statement, sa.DDLElement) else {
-        "column_keys": list(names) or None,
-        "for_executemany": is_many,
-        "compile_kwargs": {"render_postcompile": True},
-    }  # fmt: skip
-    return str(statement.compile(dialect=DIALECT, **options))
+    if isinstance(statement, sa.DDLElement):
+        return str(statement.compile(dialect=DIALECT))
+    options: dict[str, Any] = {"column_keys": list(names) or None, "for_executemany": is_many}
+    compiled = statement.compile(dialect=DIALECT, **options)
+    if "POSTCOMPILE" in str(compiled):
+        written_out = {"compile_kwargs": {"render_postcompile": True}}
+        compiled = _with_values(statement).compile(dialect=DIALECT, **options, **written_out)
+    return str(compiled)
+
+
+def _with_values(statement: Any) -> Any:
+    """Give a value to the parameters that get theirs at execution."""
+
+    def set_value(bind: Any) -> None:
+        if bind.required:
+            bind.value, bind.required = 0, False
+
+    return visitors.cloned_traverse(statement, {}, {"bindparam": set_value})
 
 
 @cache
@@ -135,14 +148,26 @@ def _check_readable(text: str) -> str | None:
         if re.search(pattern, bare, re.IGNORECASE):
             return f"SQL Server refuses this ({why}): {text}"
     parsed = _linter().parse_string(text)
-    if parsed.violations:
-        return f"no T-SQL ({parsed.violations[0].desc()}): {text}"
-    tree = parsed.root_variant().tree
-    if any(tree.recursive_crawl("unparsable")):
-        return f"no T-SQL: {text}"
-    called = {found.raw.upper() for found in tree.recursive_crawl("function_name")}
+    if problem := _grammar_problem(parsed, text):
+        return problem
+    called = {
+        found.raw.upper() for found in parsed.root_variant().tree.recursive_crawl("function_name")
+    }
     if unknown := called - KNOWN_FUNCTIONS:
         return f"SQL Server may have no function {', '.join(sorted(unknown))}: {text}"
+    return None
+
+
+def check_grammar(text: str) -> str | None:
+    """Parse one batch without ``?``; tell what is wrong with it, None if it is T-SQL."""
+    return _grammar_problem(_linter().parse_string(text), text)
+
+
+def _grammar_problem(parsed: Any, text: str) -> str | None:
+    if parsed.violations:
+        return f"no T-SQL ({parsed.violations[0].desc()}): {text}"
+    if any(parsed.root_variant().tree.recursive_crawl("unparsable")):
+        return f"no T-SQL: {text}"
     return None
 
 
