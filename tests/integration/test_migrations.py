@@ -16,7 +16,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event
 
 from core.errors import NotAvailableError, SchemaOutdatedError, StorageError
-from core.storage import audit
 from core.storage.engine import insert_row, open_engine, reading, writing
 from core.storage.migrate import require_current, status, upgrade
 from core.storage.schema import metadata, optimization_session, tenant
@@ -217,73 +216,6 @@ def test_an_unsupported_database_is_refused_without_showing_its_password():
     with pytest.raises(NotAvailableError, match="the database postgresql is not avail") as error:
         open_engine("postgresql://user:hunter2@server/db")
     assert "hunter2" not in str(error.value)
-
-
-def test_a_second_working_session_of_a_tenant_is_refused(engine):
-    upgrade(engine)
-    with writing(engine) as connection:
-        first, second = make_tenant(connection, "A"), make_tenant(connection, "B")
-        make_session(connection, first, "1", "OPTIMISING")
-        make_session(connection, second, "2")
-        make_session(connection, first, "3", "FAILED")
-        make_session(connection, first, "4", "COMPLETED")
-    with pytest.raises(sa.exc.IntegrityError), writing(engine) as connection:
-        make_session(connection, first, "5")
-    with writing(engine) as connection:
-        connection.execute(
-            sa.update(optimization_session)
-            .where(optimization_session.c.SessionId == "1")
-            .values(State="CANCELLED")
-        )
-        make_session(connection, first, "5")
-
-
-def test_the_operators_running_session_query_finds_the_running_session(engine):
-    """The legacy query, with LIMIT for TOP; it must find a session that has no instance yet."""
-    upgrade(engine)
-    with writing(engine) as connection:
-        tenant_id = make_tenant(connection)
-        make_session(connection, tenant_id, "1", "COMPLETED")
-        running = make_session(connection, tenant_id, "2", "SYNCING")
-    query = """
-        SELECT OptimizationSessionId FROM vwOptimizationSessionRunning sr
-        JOIN (SELECT * FROM vwOptimizationSession
-              WHERE TenantId = :tenant AND IsActive = 1 AND IsDeleted = 0
-              ORDER BY CreatedDate DESC, Id DESC LIMIT 1) optf ON sr.OptimizationSessionId = optf.id
-        WHERE sr.OptimizationQueueStatusId != 3 OR OptimizationInstanceStatusId != 3
-    """
-    with reading(engine) as connection:
-        found = connection.execute(sa.text(query), {"tenant": tenant_id}).scalars().all()
-        shown = connection.exec_driver_sql(
-            "SELECT State, OptimizationSessionStatusId FROM vwOptimizationSession ORDER BY Id"
-        ).all()
-        statuses = connection.exec_driver_sql(
-            "SELECT OptimizationInstanceStatusId, OptimizationQueueStatusId "
-            "FROM vwOptimizationSessionRunning"
-        ).all()
-    assert found == [running]
-    assert [tuple(row) for row in statuses] == [(1, 1)]
-    assert [tuple(row) for row in shown] == [("COMPLETED", 2), ("SYNCING", 1)]
-
-
-@pytest.mark.parametrize(
-    "statement", ["UPDATE AuditEvent SET Actor = 'x'", "DELETE FROM AuditEvent"]
-)
-def test_audit_events_cannot_be_changed_or_deleted(engine, statement):
-    upgrade(engine)
-    event_written = audit.AuditEvent(
-        occurred_at=NOW,
-        actor="me",
-        source="cli",
-        action="test.done",
-        subject="it",
-        details={"a": 1},
-    )
-    with writing(engine) as connection:
-        audit.append(connection, event_written)
-    with pytest.raises(sa.exc.IntegrityError, match="append-only"), writing(engine) as connection:
-        connection.exec_driver_sql(statement)
-    assert audit.load_events(engine) == [event_written]
 
 
 def test_a_writer_waits_for_another_one_instead_of_failing(engine):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -39,9 +38,9 @@ from core.sessions.lifecycle import (
 )
 from core.sessions.process import host_identity, is_process_alive
 from core.sessions.state import WORKING_STATES
-from core.storage import audit, outbox, schema, sessions
-from core.storage.engine import open_engine, reading, writing
-from core.storage.migrate import upgrade
+from core.storage import audit, outbox, sessions
+from core.storage.engine import reading
+from tests.contract.accounts import UNKNOWN, accounts_of, add_accounts
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)
@@ -50,72 +49,10 @@ AUTHOR = Author(actor="alice", source="cli")
 STAGES = WORKING_STATES[1:]
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with two tenants; provider 1 and 2 are of tenant 1, provider 3 is of tenant 2."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    made = {"CreatedBy": "test", "CreatedDate": NOW}
-    account = {
-        "Integration": "jasper",
-        "Portal": "m2m",
-        "BaseUrl": "http://127.0.0.1",
-        "CredentialRef": "env:NONE",
-        "TimeZone": "UTC",
-        "OptimizationStartHour": 2,
-        "BillableStatuses": "ACTIVATED",
-        "UsesProration": True,
-        "ProrationBasis": "cycle",
-        "PoolScope": "plan",
-        "PoolingEnabled": True,
-        "MbBytes": 1048576,
-        "Currency": "USD",
-        "PageSize": 50,
-    }
-    with writing(engine) as connection:
-        for tenant_id in (1, 2):
-            row = {"Id": tenant_id, "Name": f"tenant {tenant_id}", **made}
-            connection.execute(schema.tenant.insert().values(row))
-        for provider_id, tenant_id in ((1, 1), (2, 1), (3, 2)):
-            connection.execute(
-                schema.service_provider.insert().values(
-                    Id=provider_id,
-                    TenantId=tenant_id,
-                    Name=f"provider {provider_id}",
-                    **account,
-                    **made,
-                )
-            )
-            connection.execute(
-                schema.billing_period.insert().values(
-                    Id=provider_id,
-                    ServiceProviderId=provider_id,
-                    BillingPeriodStart=date(2026, 11, 1),
-                    BillingPeriodEnd=date(2026, 11, 30),
-                    **made,
-                )
-            )
-        connection.execute(
-            schema.billing_period.insert().values(
-                Id=11,
-                ServiceProviderId=1,
-                BillingPeriodStart=date(2026, 12, 1),
-                BillingPeriodEnd=date(2026, 12, 31),
-                **made,
-            )
-        )
-    engine.dispose()
-    return path
-
-
 @pytest.fixture
-def engine(template, tmp_path):
-    path = tmp_path / "test.db"
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
+def engine(engine):
+    add_accounts(engine)
+    return engine
 
 
 def owner(run_id="run-1", *, host="here", pid=4711):
@@ -126,10 +63,13 @@ def opened(engine, run_id="run-1", *, provider_id=1, period_id=None, now=NOW, **
     """Open a session for a provider; every process is alive unless told otherwise."""
     given_owner = options.pop("owner", None) or owner(run_id)
     alive = options.pop("alive", True)
-    tenant_id = options.pop("tenant", 1)
+    accounts = accounts_of(engine)
+    tenant_id = accounts.tenant(options.pop("tenant", 1))
+    if "tenant_id" in options:
+        options["tenant_id"] = accounts.tenant(options["tenant_id"])
     request = parse_parameters(
-        service_provider_id=provider_id,
-        billing_period_id=period_id if period_id is not None else provider_id,
+        service_provider_id=accounts.provider(provider_id),
+        billing_period_id=accounts.period(provider_id if period_id is None else period_id),
         **options,
     )
     return open_session(
@@ -290,8 +230,8 @@ def test_a_finished_session_cannot_be_cancelled(engine):
     complete(engine, handle, now=LATER, totals={}, device_count=9)
     with pytest.raises(IllegalTransitionError, match="COMPLETED"):
         cancel(engine, handle.session_id, now=LATER, reason="x", cancelled_by=AUTHOR)
-    with pytest.raises(InputError, match="no session 99"):
-        cancel(engine, 99, now=LATER, reason="x", cancelled_by=AUTHOR)
+    with pytest.raises(InputError, match=f"no session {UNKNOWN}"):
+        cancel(engine, UNKNOWN, now=LATER, reason="x", cancelled_by=AUTHOR)
 
 
 def test_whoever_cancels_by_id_says_who_it_is(engine):
@@ -369,8 +309,8 @@ def test_a_busy_tenant_refuses_the_next_run_and_says_why(engine):
     text = str(caught.value)
     for part in (
         f"session {running.session_id}",
-        "'provider 1' (id 1)",
-        "billing period 1",
+        f"'provider 1' (id {accounts_of(engine).provider(1)})",
+        f"billing period {accounts_of(engine).period(1)}",
         "GROUPING",
         "2026-11-23 02:00:00 UTC",
         "run run-1 (process 4711 on here)",
@@ -388,8 +328,8 @@ def test_a_refused_run_tells_amop_without_a_session(engine):
         additional_data={"ticket": 1},
         triggered_by=AUTHOR,
         now=NOW,
-        tenant_id=1,
-        service_provider_id=2,
+        tenant_id=accounts_of(engine).tenant(1),
+        service_provider_id=accounts_of(engine).provider(2),
     )
     (message,) = told_without_session(engine)
     del message["messageId"], message["sentAt"]
@@ -521,13 +461,16 @@ def test_a_takeover_echoes_the_new_callers_data_or_else_the_old(engine):
 
 def test_a_session_is_continued_by_its_id_with_its_own_parameters(engine):
     dead = run_until(engine, opened(engine, charge_type="overage"), SessionState.OPTIMISING)
+    accounts = accounts_of(engine)
     request = parse_parameters(
-        service_provider_id=1, optimization_session_id=dead.session_id, tenant_id=1
+        service_provider_id=accounts.provider(1),
+        optimization_session_id=dead.session_id,
+        tenant_id=accounts.tenant(1),
     )
     handle = open_session(
         engine,
         request,
-        tenant_id=1,
+        tenant_id=accounts.tenant(1),
         owner=owner("run-2"),
         triggered_by=AUTHOR,
         now=MUCH_LATER,
@@ -536,21 +479,24 @@ def test_a_session_is_continued_by_its_id_with_its_own_parameters(engine):
     assert (handle.session_id, handle.attempt) == (dead.session_id, 2)
     assert handle.state is SessionState.OPTIMISING
     assert handle.request.charge_type == "overage"
-    assert handle.billing_period_id == 1
+    assert handle.billing_period_id == accounts.period(1)
 
 
 def test_only_a_dead_working_session_of_the_provider_can_be_continued(engine):
     handle = opened(engine)
+    accounts = accounts_of(engine)
+    one, two = accounts.provider(1), accounts.provider(2)
+    november, december = accounts.period(1), accounts.period(11)
     resume = {"optimization_session_id": handle.session_id}
     with pytest.raises(SessionBusyError):
         opened(engine, "run-2", now=LATER, **resume)
-    with pytest.raises(InputError, match="service_provider_id is 2, but session 1 has 1"):
+    with pytest.raises(InputError, match=f"service_provider_id is {two}, but .* has {one}"):
         opened(engine, "run-2", provider_id=2, now=MUCH_LATER, **resume)
-    with pytest.raises(InputError, match="billing_period_id is 11, but session 1 has 1"):
+    with pytest.raises(InputError, match=f"billing_period_id is {december}, but .* has {november}"):
         opened(engine, "run-2", period_id=11, now=MUCH_LATER, **resume)
-    with pytest.raises(InputError, match="optimization_session_id is 99"):
-        opened(engine, "run-2", now=MUCH_LATER, optimization_session_id=99)
-    with pytest.raises(InputError, match="tenant 2 has no such session"):
+    with pytest.raises(InputError, match=f"optimization_session_id is {UNKNOWN}"):
+        opened(engine, "run-2", now=MUCH_LATER, optimization_session_id=UNKNOWN)
+    with pytest.raises(InputError, match=f"tenant {accounts.tenant(2)} has no such session"):
         opened(engine, "run-2", tenant=2, now=MUCH_LATER, **resume)
     fail(engine, handle, now=NOW, error_message="x")
     with pytest.raises(SessionError, match="is FAILED and cannot be continued"):
@@ -558,14 +504,19 @@ def test_only_a_dead_working_session_of_the_provider_can_be_continued(engine):
 
 
 def test_a_provider_of_another_tenant_is_refused(engine):
-    with pytest.raises(InputError, match="tenant_id is 2, but service provider 1 belongs to"):
+    accounts = accounts_of(engine)
+    message = (
+        f"tenant_id is {accounts.tenant(2)}, but service provider {accounts.provider(1)} belongs"
+    )
+    with pytest.raises(InputError, match=message):
         opened(engine, tenant_id=2)
 
 
 def test_an_unknown_provider_or_period_is_an_error_that_says_so(engine):
-    with pytest.raises(StorageError, match="billing period 77"):
+    with pytest.raises(StorageError, match=f"billing period {accounts_of(engine).period(77)}"):
         opened(engine, period_id=77)
-    assert load(engine, 1) is None
+    with reading(engine) as connection:
+        assert sessions.list_sessions(connection) == []
     assert told_without_session(engine) == []
 
 
@@ -573,8 +524,8 @@ def test_a_request_without_a_period_is_a_mistake_of_the_caller(engine):
     with pytest.raises(ValueError, match="billing period"):
         open_session(
             engine,
-            parse_parameters(service_provider_id=1),
-            tenant_id=1,
+            parse_parameters(service_provider_id=accounts_of(engine).provider(1)),
+            tenant_id=accounts_of(engine).tenant(1),
             owner=owner(),
             triggered_by=AUTHOR,
             now=NOW,
@@ -604,7 +555,9 @@ def test_the_audit_log_says_who_started_a_session(engine):
     handle = opened(engine)
     (event,) = audit.load_events(engine, handle.session_id)
     assert (event.actor, event.source, event.run_id) == ("alice", "cli", "run-1")
-    assert (event.tenant_id, event.service_provider_id) == (1, 1)
+    accounts = accounts_of(engine)
+    assert event.tenant_id == accounts.tenant(1)
+    assert event.service_provider_id == accounts.provider(1)
     assert event.details["charge_type"] == "rate_and_overage"
     assert load(engine, handle.session_id).triggered_by == "cli:alice"
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,79 +15,28 @@ from core.amop.messages import error_message, progress_message
 from core.domain import Portal
 from core.sessions.state import SessionState
 from core.storage import outbox, schema, sessions
-from core.storage.engine import open_engine, reading, writing
-from core.storage.migrate import upgrade
+from core.storage.engine import reading, writing
 from core.storage.sessions import NewSession
+from tests.contract.accounts import accounts_of, add_accounts
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with two tenants; provider 1 and 2 are of tenant 1, provider 3 is of tenant 2."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    made = {"CreatedBy": "test", "CreatedDate": NOW}
-    account = {
-        "Integration": "jasper",
-        "Portal": "m2m",
-        "BaseUrl": "http://127.0.0.1",
-        "CredentialRef": "env:NONE",
-        "TimeZone": "UTC",
-        "OptimizationStartHour": 2,
-        "BillableStatuses": "ACTIVATED",
-        "UsesProration": True,
-        "ProrationBasis": "cycle",
-        "PoolScope": "plan",
-        "PoolingEnabled": True,
-        "MbBytes": 1048576,
-        "Currency": "USD",
-        "PageSize": 50,
-    }
-    with writing(engine) as connection:
-        for tenant_id in (1, 2):
-            row = {"Id": tenant_id, "Name": f"tenant {tenant_id}", **made}
-            connection.execute(schema.tenant.insert().values(row))
-        for provider_id, tenant_id in ((1, 1), (2, 1), (3, 2)):
-            connection.execute(
-                schema.service_provider.insert().values(
-                    Id=provider_id,
-                    TenantId=tenant_id,
-                    Name=f"provider {provider_id}",
-                    **account,
-                    **made,
-                )
-            )
-            connection.execute(
-                schema.billing_period.insert().values(
-                    Id=provider_id,
-                    ServiceProviderId=provider_id,
-                    BillingPeriodStart=date(2026, 11, 1),
-                    BillingPeriodEnd=date(2026, 11, 30),
-                    **made,
-                )
-            )
-    engine.dispose()
-    return path
-
-
 @pytest.fixture
-def engine(template, tmp_path):
-    path = tmp_path / "test.db"
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
+def engine(engine):
+    add_accounts(engine)
+    return engine
 
 
 def new_session(engine, *, tenant_id=1):
+    accounts = accounts_of(engine)
+    provider = {1: 1, 2: 3}[tenant_id]
     new = NewSession(
         guid=str(uuid4()),
-        tenant_id=tenant_id,
-        service_provider_id=tenant_id,
-        billing_period_id=tenant_id,
+        tenant_id=accounts.tenant(tenant_id),
+        service_provider_id=accounts.provider(provider),
+        billing_period_id=accounts.period(provider),
         kind=Portal.M2M,
         parameters={},
         triggered_by="cli:test",
@@ -259,36 +207,35 @@ def test_a_sender_whose_message_was_taken_from_it_cannot_end_it(engine):
         max_size=25,
     )
 )
-def test_sessions_are_queues_that_do_not_wait_for_each_other(template, steps):
+def test_sessions_are_queues_that_do_not_wait_for_each_other(databases, steps):
     """Against three plain lists."""
-    path = template.parent / f"{uuid4()}.db"
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
+    with databases.fresh() as engine:
+        add_accounts(engine)
+        check_queues(engine, steps)
+
+
+def check_queues(engine, steps):
     ids = [new_session(engine) for _ in range(3)]
     queues = {session_id: [] for session_id in ids}
     counter = 0
-    try:
-        for which, what in steps:
-            session_id = ids[which]
-            if what == "append":
-                counter += 1
-                message = progress(session_id, counter)
-                append(engine, message)
-                queues[session_id].append(message.message_id)
-            elif queues[session_id]:
-                (head,) = [m for m in heads(engine) if m.session_id == session_id]
-                assert claim(engine, head)
-                if what == "fail":
-                    assert end(engine, outbox.mark_failed, head, "x")
-                    continue
-                if what == "send":
-                    assert end(engine, outbox.mark_sent, head, LATER)
-                else:
-                    assert end(engine, outbox.mark_parked, head, "x", LATER)
-                assert head.message_id == queues[session_id].pop(0)
-        found = {m.session_id: m.message_id for m in heads(engine)}
-        assert found == {key: queue[0] for key, queue in queues.items() if queue}
-        assert waiting(engine) == sum(map(len, queues.values()))
-    finally:
-        engine.dispose()
-        path.unlink()
+    for which, what in steps:
+        session_id = ids[which]
+        if what == "append":
+            counter += 1
+            message = progress(session_id, counter)
+            append(engine, message)
+            queues[session_id].append(message.message_id)
+        elif queues[session_id]:
+            (head,) = [m for m in heads(engine) if m.session_id == session_id]
+            assert claim(engine, head)
+            if what == "fail":
+                assert end(engine, outbox.mark_failed, head, "x")
+                continue
+            if what == "send":
+                assert end(engine, outbox.mark_sent, head, LATER)
+            else:
+                assert end(engine, outbox.mark_parked, head, "x", LATER)
+            assert head.message_id == queues[session_id].pop(0)
+    found = {m.session_id: m.message_id for m in heads(engine)}
+    assert found == {key: queue[0] for key, queue in queues.items() if queue}
+    assert waiting(engine) == sum(map(len, queues.values()))

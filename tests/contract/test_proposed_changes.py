@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from core.changes.proposals import propose_changes
 from core.errors import InputError
-from core.storage.audit import Author
+from core.storage.audit import Author, load_events
 from core.storage.catalogue import load_period, load_provider
-from core.storage.catalogue_changes import add_period, add_provider
-from core.storage.engine import insert_row, open_engine, reading, writing
+from core.storage.engine import insert_row, reading, writing
 from core.storage.instances import create_instance
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
 from core.storage.schema import (
     device,
     device_sync_run,
@@ -26,6 +22,7 @@ from core.storage.schema import (
     optimization_session,
     rate_plan_change,
 )
+from tests.contract.accounts import accounts_of, add_accounts
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AUTHOR = Author(actor="test")
@@ -53,58 +50,38 @@ PLANS_NOW = {
 }
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """Two providers whose SIMs have the same numbers; the other one's are on other plans."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    for name in ("Acme", "Other"):
-        settings = ProviderSettings(
-            name=name,
-            tenant=f"tenant of {name}",
-            integration="jasper",
-            base_url="https://rest.example.com",
-            credential_ref="env:ACME",
-            time_zone="UTC",
-        )
-        provider = add_provider(engine, settings, now=NOW, author=AUTHOR)
-        dates = (date(2026, 11, 1), date(2026, 11, 30))
-        add_period(engine, provider.id, *dates, now=NOW, author=AUTHOR)
-        sync = {"Kind": "full", "Status": "published", "StartedAt": NOW}
-        with writing(engine) as connection:
-            run_id = insert_row(connection, device_sync_run, ServiceProviderId=provider.id, **sync)
-        rows = [
-            {
-                "ServiceProviderId": provider.id,
-                "ICCID": iccid,
-                "Status": "ACTIVATED",
-                "RatePlan": plan if provider.id == 1 else "B",
-                "IsDeleted": iccid == "7-gone",
-                "LastSyncRunId": run_id,
-                "ModifiedDate": NOW,
-            }
-            for iccid, plan in PLANS_NOW.items()
-        ]
-        with writing(engine) as connection:
-            connection.execute(sa.insert(device), rows)
-    engine.dispose()
-    return path
-
-
 @pytest.fixture
-def engine(template, tmp_path):
-    shutil.copy(template, tmp_path / "changes.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'changes.db'}")
-    yield engine
-    engine.dispose()
+def engine(engine):
+    """Providers 1 and 2 have SIMs of the same numbers; those of 2 are on other plans."""
+    accounts = add_accounts(engine)
+    sync = {"Kind": "full", "Status": "published", "StartedAt": NOW}
+    with writing(engine) as connection:
+        for number in (1, 2):
+            provider_id = accounts.provider(number)
+            run_id = insert_row(connection, device_sync_run, ServiceProviderId=provider_id, **sync)
+            rows = [
+                {
+                    "ServiceProviderId": provider_id,
+                    "ICCID": iccid,
+                    "Status": "ACTIVATED",
+                    "RatePlan": plan if number == 1 else "B",
+                    "IsDeleted": iccid == "7-gone",
+                    "LastSyncRunId": run_id,
+                    "ModifiedDate": NOW,
+                }
+                for iccid, plan in PLANS_NOW.items()
+            ]
+            connection.execute(sa.insert(device), rows)
+    return engine
 
 
 def session(
     engine, state="COMPLETED", *, results=RESULTS, later=0, provider_id=1, is_dry_run=False
 ):
     """A session with one published group of results, and a losing queue that recommends X."""
-    provider, period = load_provider(engine, provider_id), load_period(engine, provider_id)
+    accounts = accounts_of(engine)
+    provider = load_provider(engine, accounts.provider(provider_id))
+    period = load_period(engine, accounts.period(provider_id))
     with writing(engine) as connection:
         session_id = insert_row(
             connection,
@@ -169,7 +146,9 @@ MICROS = [
 
 
 def propose(engine, period_id=1, provider_id=1):
-    counts = propose_changes(engine, provider_id, period_id, now=NOW, author=AUTHOR)
+    accounts = accounts_of(engine)
+    ids = accounts.provider(provider_id), accounts.period(period_id)
+    counts = propose_changes(engine, *ids, now=NOW, author=AUTHOR)
     return counts.proposed, counts.already_proposed, counts.unchanged, counts.changed_outside
 
 
@@ -187,10 +166,10 @@ def journal(engine):
 
 
 def set_plan(engine, iccid, plan):
+    provider_id = accounts_of(engine).provider(1)
+    change = sa.update(device).filter_by(ServiceProviderId=provider_id, ICCID=iccid)
     with writing(engine) as connection:
-        connection.execute(
-            sa.update(device).filter_by(ServiceProviderId=1, ICCID=iccid).values(RatePlan=plan)
-        )
+        connection.execute(change.values(RatePlan=plan))
 
 
 def test_each_sim_that_should_move_and_was_left_alone_is_proposed_once(engine):
@@ -251,8 +230,9 @@ def test_a_dry_run_hands_nothing_over(engine):
 
 def test_without_a_completed_session_the_remedy_is_told(engine):
     session(engine, "FINALISING")
+    period_id = accounts_of(engine).period(1)
     with pytest.raises(
-        InputError, match=r"no completed session of billing period 1.*carrier-opt run"
+        InputError, match=rf"no completed session of billing period {period_id}\D.*carrier-opt run"
     ):
         propose(engine)
 
@@ -261,10 +241,7 @@ def test_what_was_proposed_is_audited_once(engine):
     session_id = session(engine)
     propose(engine)
     propose(engine)
-    with reading(engine) as connection:
-        found = connection.exec_driver_sql(
-            "SELECT SessionId, ServiceProviderId, Details FROM AuditEvent "
-            "WHERE Action = 'changes.proposed'"
-        ).all()
-    assert [tuple(row)[:2] for row in found] == [(session_id, 1)]
-    assert '"changed_outside": 5' in found[0].Details
+    (event,) = [event for event in load_events(engine) if event.action == "changes.proposed"]
+    provider_id = accounts_of(engine).provider(1)
+    assert (event.session_id, event.service_provider_id) == (session_id, provider_id)
+    assert event.details["changed_outside"] == 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
@@ -15,81 +14,40 @@ from core.errors import StorageError
 from core.sessions.state import WORKING_STATES, SessionState
 from core.sessions.window import NO_HOUR, Slot
 from core.storage import schema, sessions
-from core.storage.engine import open_engine, reading, writing
+from core.storage.engine import reading, writing
 from core.storage.legacy_ids import RUNNING_STATES
-from core.storage.migrate import upgrade
 from core.storage.sessions import Guard, NewSession
 from core.storage.slots import bind_slot, claim_slot, release_slot
+from tests.contract.accounts import UNKNOWN, accounts_of, add_accounts
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
-DAY = Slot(service_provider_id=1, local_date=date(2026, 11, 23), hour=NO_HOUR)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with two tenants; provider 1 and 2 are of tenant 1, provider 3 is of tenant 2."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    made = {"CreatedBy": "test", "CreatedDate": NOW}
-    account = {
-        "Integration": "jasper",
-        "Portal": "m2m",
-        "BaseUrl": "http://127.0.0.1",
-        "CredentialRef": "env:NONE",
-        "TimeZone": "UTC",
-        "OptimizationStartHour": 2,
-        "BillableStatuses": "ACTIVATED",
-        "UsesProration": True,
-        "ProrationBasis": "cycle",
-        "PoolScope": "plan",
-        "PoolingEnabled": True,
-        "MbBytes": 1048576,
-        "Currency": "USD",
-        "PageSize": 50,
-    }
-    with writing(engine) as connection:
-        for tenant_id in (1, 2):
-            row = {"Id": tenant_id, "Name": f"tenant {tenant_id}", **made}
-            connection.execute(schema.tenant.insert().values(row))
-        for provider_id, tenant_id in ((1, 1), (2, 1), (3, 2)):
-            connection.execute(
-                schema.service_provider.insert().values(
-                    Id=provider_id,
-                    TenantId=tenant_id,
-                    Name=f"provider {provider_id}",
-                    **account,
-                    **made,
-                )
-            )
-            connection.execute(
-                schema.billing_period.insert().values(
-                    Id=provider_id,
-                    ServiceProviderId=provider_id,
-                    BillingPeriodStart=date(2026, 11, 1),
-                    BillingPeriodEnd=date(2026, 11, 30),
-                    **made,
-                )
-            )
-    engine.dispose()
-    return path
+TODAY = date(2026, 11, 23)
 
 
 @pytest.fixture
-def engine(template, tmp_path):
-    path = tmp_path / "test.db"
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
+def engine(engine):
+    add_accounts(engine)
+    return engine
+
+
+@pytest.fixture
+def day(engine):
+    """The slot of today of provider 1."""
+    return slot(engine)
+
+
+def slot(engine, provider_id=1, local_date=TODAY, hour=NO_HOUR):
+    provider = accounts_of(engine).provider(provider_id)
+    return Slot(service_provider_id=provider, local_date=local_date, hour=hour)
 
 
 def insert(engine, *, tenant_id=1, provider_id=1, run_id="run-1"):
+    accounts = accounts_of(engine)
     new = NewSession(
         guid=str(uuid4()),
-        tenant_id=tenant_id,
-        service_provider_id=provider_id,
-        billing_period_id=provider_id,
+        tenant_id=accounts.tenant(tenant_id),
+        service_provider_id=accounts.provider(provider_id),
+        billing_period_id=accounts.period(provider_id),
         kind=Portal.M2M,
         parameters={"charge_type": "rate", "additional_data": {"a": 1}},
         triggered_by="cli:test",
@@ -106,6 +64,11 @@ def insert(engine, *, tenant_id=1, provider_id=1, run_id="run-1"):
 def load(engine, session_id):
     with reading(engine) as connection:
         return sessions.load_session(connection, session_id)
+
+
+def working(engine, tenant_id):
+    with reading(engine) as connection:
+        return sessions.load_working_session(connection, accounts_of(engine).tenant(tenant_id))
 
 
 def move(engine, guard, to_state, from_states):
@@ -147,19 +110,17 @@ def test_a_tenant_has_one_working_session(engine, state):
     if state.is_working:
         with pytest.raises(sa.exc.IntegrityError):
             insert(engine, provider_id=2)
-        with reading(engine) as connection:
-            assert sessions.load_working_session(connection, 1).session_id == first
+        assert working(engine, 1).session_id == first
     else:
         second = insert(engine, provider_id=2)
-        with reading(engine) as connection:
-            assert sessions.load_working_session(connection, 1).session_id == second
+        assert working(engine, 1).session_id == second
 
 
 def test_tenants_do_not_stand_in_each_others_way(engine):
     insert(engine)
     insert(engine, tenant_id=2, provider_id=3)
-    with reading(engine) as connection:
-        assert sessions.load_working_session(connection, 2).service_provider_id == 3
+    accounts = accounts_of(engine)
+    assert working(engine, 2).service_provider_id == accounts.provider(3)
 
 
 def test_sessions_are_listed_newest_first_and_filtered(engine):
@@ -167,14 +128,18 @@ def test_sessions_are_listed_newest_first_and_filtered(engine):
     force(engine, first, SessionState.COMPLETED)
     second = insert(engine, provider_id=2)
     third = insert(engine, tenant_id=2, provider_id=3)
+    accounts = accounts_of(engine)
     with reading(engine) as connection:
         listed = [
             [s.session_id for s in sessions.list_sessions(connection, **chosen)]
             for chosen in (
                 {},
-                {"tenant_id": 1},
-                {"service_provider_id": 2},
-                {"tenant_id": 2, "service_provider_id": 1},
+                {"tenant_id": accounts.tenant(1)},
+                {"service_provider_id": accounts.provider(2)},
+                {
+                    "tenant_id": accounts.tenant(2),
+                    "service_provider_id": accounts.provider(1),
+                },
                 {"limit": 1},
             )
         ]
@@ -182,7 +147,7 @@ def test_sessions_are_listed_newest_first_and_filtered(engine):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"session_id": 99}, {"run_id": "run-2"}, {"attempt": 2}, {"attempt": 0}]
+    "wrong", [{"session_id": UNKNOWN}, {"run_id": "run-2"}, {"attempt": 2}, {"attempt": 0}]
 )
 def test_no_write_passes_with_a_wrong_guard(engine, wrong):
     session_id = insert(engine)
@@ -296,61 +261,61 @@ def test_a_session_that_ended_is_not_taken_over(engine):
     assert not take_over(engine, seen, "run-2")
 
 
-def test_a_slot_is_claimed_once(engine):
-    first = claim_slot(engine, DAY, claimed_by="run-1", now=NOW)
-    second = claim_slot(engine, DAY, claimed_by="run-2", now=NOW + timedelta(minutes=1))
+def test_a_slot_is_claimed_once(engine, day):
+    first = claim_slot(engine, day, claimed_by="run-1", now=NOW)
+    second = claim_slot(engine, day, claimed_by="run-2", now=NOW + timedelta(minutes=1))
     assert first.is_mine
     assert not second.is_mine
     assert (second.claimed_by, second.claimed_at, second.session_id) == ("run-1", NOW, None)
 
 
-def test_a_run_that_starts_again_finds_its_slot_its_own(engine):
-    claim_slot(engine, DAY, claimed_by="run-1", now=NOW)
-    assert claim_slot(engine, DAY, claimed_by="run-1", now=NOW).is_mine
+def test_a_run_that_starts_again_finds_its_slot_its_own(engine, day):
+    claim_slot(engine, day, claimed_by="run-1", now=NOW)
+    assert claim_slot(engine, day, claimed_by="run-1", now=NOW).is_mine
 
 
-def test_hours_and_providers_are_slots_of_their_own(engine):
+def test_hours_and_providers_are_slots_of_their_own(engine, day):
     slots = [
-        DAY,
-        Slot(service_provider_id=1, local_date=DAY.local_date, hour=3),
-        Slot(service_provider_id=2, local_date=DAY.local_date, hour=NO_HOUR),
-        Slot(service_provider_id=1, local_date=date(2026, 11, 24), hour=NO_HOUR),
+        day,
+        slot(engine, hour=3),
+        slot(engine, provider_id=2),
+        slot(engine, local_date=date(2026, 11, 24)),
     ]
     assert all(
-        claim_slot(engine, slot, claimed_by=f"run-{number}", now=NOW).is_mine
-        for number, slot in enumerate(slots)
+        claim_slot(engine, one, claimed_by=f"run-{number}", now=NOW).is_mine
+        for number, one in enumerate(slots)
     )
 
 
-def test_a_slot_that_led_to_nothing_can_be_given_back(engine):
-    claim_slot(engine, DAY, claimed_by="run-1", now=NOW)
-    assert not release_slot(engine, DAY, claimed_by="run-2")
-    assert release_slot(engine, DAY, claimed_by="run-1")
-    assert claim_slot(engine, DAY, claimed_by="run-2", now=NOW).is_mine
+def test_a_slot_that_led_to_nothing_can_be_given_back(engine, day):
+    claim_slot(engine, day, claimed_by="run-1", now=NOW)
+    assert not release_slot(engine, day, claimed_by="run-2")
+    assert release_slot(engine, day, claimed_by="run-1")
+    assert claim_slot(engine, day, claimed_by="run-2", now=NOW).is_mine
 
 
-def test_a_slot_that_led_to_a_session_stays_taken(engine):
+def test_a_slot_that_led_to_a_session_stays_taken(engine, day):
     session_id = insert(engine)
-    claim_slot(engine, DAY, claimed_by="run-1", now=NOW)
-    assert not bind_slot(engine, DAY, claimed_by="run-2", session_id=session_id)
-    assert bind_slot(engine, DAY, claimed_by="run-1", session_id=session_id)
-    assert not release_slot(engine, DAY, claimed_by="run-1")
-    assert claim_slot(engine, DAY, claimed_by="run-2", now=NOW).session_id == session_id
+    claim_slot(engine, day, claimed_by="run-1", now=NOW)
+    assert not bind_slot(engine, day, claimed_by="run-2", session_id=session_id)
+    assert bind_slot(engine, day, claimed_by="run-1", session_id=session_id)
+    assert not release_slot(engine, day, claimed_by="run-1")
+    assert claim_slot(engine, day, claimed_by="run-2", now=NOW).session_id == session_id
 
 
-def test_a_slot_of_an_unknown_provider_is_an_error(engine):
-    unknown = Slot(service_provider_id=99, local_date=DAY.local_date, hour=NO_HOUR)
-    with pytest.raises(StorageError, match="provider 99"):
+def test_a_slot_of_an_unknown_provider_is_an_error(engine, day):
+    unknown = slot(engine, provider_id=99)
+    with pytest.raises(StorageError, match=f"provider {unknown.service_provider_id}"):
         claim_slot(engine, unknown, claimed_by="run-1", now=NOW)
 
 
-def test_of_many_claims_at_once_one_wins(engine):
+def test_of_many_claims_at_once_one_wins(engine, day):
     start = threading.Barrier(8)
     claims = []
 
     def claim(number):
         start.wait()
-        claims.append(claim_slot(engine, DAY, claimed_by=f"run-{number}", now=NOW))
+        claims.append(claim_slot(engine, day, claimed_by=f"run-{number}", now=NOW))
 
     threads = [threading.Thread(target=claim, args=(number,)) for number in range(8)]
     for thread in threads:

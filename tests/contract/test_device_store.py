@@ -1,10 +1,9 @@
-"""Device staging and publish on SQLite, also against a plain model of what should be there (C5)."""
+"""Device staging and publish, also against a plain model of what should be there (C5)."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -17,13 +16,9 @@ from hypothesis import strategies as st
 from core.carriers.base import ScanBookmark
 from core.domain import MAX_USAGE_BYTES
 from core.errors import FencedOffError, StorageError, SyncBusyError
-from core.storage.audit import Author
-from core.storage.catalogue_changes import add_period, add_provider
 from core.storage.device_store import SqlDeviceStore
-from core.storage.devices import load_devices
-from core.storage.engine import open_engine, reading, writing
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
+from core.storage.devices import any_iccid, load_devices
+from core.storage.engine import reading, writing
 from core.storage.schema import (
     device,
     device_sync_run,
@@ -44,47 +39,17 @@ from core.sync.store import (
     RunHistory,
     RunRequest,
 )
+from tests.contract.accounts import UNKNOWN, accounts_of, add_accounts
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-PROVIDER, OTHER_PROVIDER, PERIOD, NEXT_PERIOD = 1, 2, 1, 2
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with two providers, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    author = Author(actor="test")
-    for name in ("Acme", "Other"):
-        provider = ProviderSettings(
-            name=name,
-            tenant="T",
-            integration="jasper",
-            base_url="https://rest.example.com",
-            credential_ref="env:ACME",
-            time_zone="UTC",
-        )
-        add_provider(engine, provider, now=NOW, author=author)
-    for start, end in (
-        (date(2026, 11, 1), date(2026, 11, 30)),
-        (date(2026, 12, 1), date(2026, 12, 31)),
-    ):
-        add_period(engine, PROVIDER, start, end, now=NOW, author=author)
-    engine.dispose()
-    return path
-
-
-def open_copy(template, folder):
-    shutil.copy(template, folder / "devices.db")
-    return open_engine(f"sqlite:///{folder / 'devices.db'}")
+PROVIDER, OTHER_PROVIDER, PERIOD, NEXT_PERIOD = 1, 2, 1, 11
+"""Numbers of :mod:`tests.contract.accounts`."""
 
 
 @pytest.fixture
-def engine(template, tmp_path):
-    engine = open_copy(template, tmp_path)
-    yield engine
-    engine.dispose()
+def engine(engine):
+    add_accounts(engine)
+    return engine
 
 
 @pytest.fixture
@@ -93,9 +58,10 @@ def store(engine) -> DeviceStore:
 
 
 def start(store, kind="full", now=NOW, provider=PROVIDER, period=PERIOD, page_size=50, account=""):
+    accounts = accounts_of(store._engine)
     request = RunRequest(
-        service_provider_id=provider,
-        period_id=period,
+        service_provider_id=accounts.provider(provider),
+        period_id=accounts.period(period),
         since=None if kind == "full" else NOW - timedelta(days=1),
         page_size=page_size,
         account=account,
@@ -130,7 +96,8 @@ def stage_devices(store, run, frame, rejected=None, progress=None):
 
 
 def stage_usage(store, run, frame, period=PERIOD):
-    store.stage_usage(run, frame, rejects(), run.progress, period_id=period)
+    period_id = accounts_of(store._engine).period(period)
+    store.stage_usage(run, frame, rejects(), run.progress, period_id=period_id)
 
 
 def stage_dates(store, run, *rows):
@@ -153,8 +120,13 @@ LONG, SHORT = "89014103270100000058", "8901410327010000005"
 OTHER_SIM, MISTYPED = "8901410327010000004", "89014103270100000057"
 
 
+def published(engine, period=PERIOD, provider=PROVIDER):
+    accounts = accounts_of(engine)
+    return load_devices(engine, accounts.provider(provider), accounts.period(period))
+
+
 def stored(engine, period=PERIOD, provider=PROVIDER):
-    found = load_devices(engine, provider, period)
+    found = published(engine, period, provider)
     return found.select("iccid", "rate_plan", "usage_bytes").rows()
 
 
@@ -184,10 +156,10 @@ def test_published_devices_come_back_with_their_usage(engine, store):
         run,
         pl.DataFrame([("2", "A", "", 1 << 40, 3, 61)], schema=USAGE_STAGE_SCHEMA, orient="row"),
     )
-    assert load_devices(engine, PROVIDER, PERIOD).is_empty()
+    assert published(engine).is_empty()
     counts = publish(store, run)
     assert counts == PublishCounts(devices=2, duplicates=0, usage_rows=1, removed=0)
-    assert load_devices(engine, PROVIDER, PERIOD).rows(named=True) == [
+    assert published(engine).rows(named=True) == [
         {
             "iccid": "1",
             "status": "TEST",
@@ -214,13 +186,22 @@ def test_published_devices_come_back_with_their_usage(engine, store):
     assert count(engine, jasper_device_staging) == count(engine, jasper_usage_staging) == 0
 
 
+def test_any_one_sim_of_a_provider_is_named_if_it_has_one_that_is_not_gone(engine, store):
+    provider_id = accounts_of(engine).provider(PROVIDER)
+    assert any_iccid(engine, provider_id) is None
+    synced(store, ("1", "A", 1), ("2", "A", 2))
+    assert any_iccid(engine, provider_id) in {"1", "2"}
+    synced(store, ("2", "A", 1))
+    assert any_iccid(engine, provider_id) == "2"
+
+
 def test_the_row_with_the_largest_position_wins_in_whatever_order_rows_arrive(engine, store):
     run = start(store)
     stage_devices(store, run, devices(("1", "new", 7), ("1", "old", 3)))
     stage_devices(store, run, devices(("1", "older", 1), ("2", "first", 2)))
     stage_devices(store, run, devices(("2", "second", 9)))
     assert publish(store, run) == PublishCounts(devices=2, duplicates=3, usage_rows=0, removed=0)
-    assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["new", "second"]
+    assert published(engine)["rate_plan"].to_list() == ["new", "second"]
 
 
 def test_a_page_that_is_staged_twice_changes_nothing(engine, store):
@@ -228,7 +209,7 @@ def test_a_page_that_is_staged_twice_changes_nothing(engine, store):
     for _ in range(2):
         stage_devices(store, run, devices(("1", "A", 1), ("2", "B", 2)))
     assert publish(store, run).devices == 2
-    assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A", "B"]
+    assert published(engine)["rate_plan"].to_list() == ["A", "B"]
 
 
 def test_usage_on_several_plans_adds_up(engine, store):
@@ -237,7 +218,7 @@ def test_usage_on_several_plans_adds_up(engine, store):
     stage_usage(store, run, usage(("1", 5), ("1", 7)))
     stage_usage(store, run, usage(("1", 100)))
     assert publish(store, run).usage_rows == 1
-    assert load_devices(engine, PROVIDER, PERIOD)["usage_bytes"].to_list() == [112]
+    assert published(engine)["usage_bytes"].to_list() == [112]
 
 
 def test_an_incremental_run_changes_what_it_saw_and_nothing_else(engine, store):
@@ -246,7 +227,7 @@ def test_an_incremental_run_changes_what_it_saw_and_nothing_else(engine, store):
         store, ("2", "B", 1), ("3", "B", 2), kind="incremental", usages=[("2", 50), ("3", 0)]
     )
     assert counts == PublishCounts(devices=2, duplicates=0, usage_rows=2, removed=0)
-    found = load_devices(engine, PROVIDER, PERIOD)
+    found = published(engine)
     assert found.select("iccid", "rate_plan", "usage_bytes").rows() == [
         ("1", "A", 10),
         ("2", "B", 50),
@@ -257,11 +238,11 @@ def test_an_incremental_run_changes_what_it_saw_and_nothing_else(engine, store):
 def test_a_full_run_marks_the_devices_it_did_not_see_and_takes_them_back(engine, store):
     synced(store, ("1", "A", 1), ("2", "A", 2))
     assert synced(store, ("2", "A", 1)).removed == 1
-    assert load_devices(engine, PROVIDER, PERIOD)["iccid"].to_list() == ["2"]
+    assert published(engine)["iccid"].to_list() == ["2"]
     assert count(engine, device) == 2
     assert synced(store, ("2", "A", 1)).removed == 0
     synced(store, ("1", "B", 1), kind="incremental")
-    assert load_devices(engine, PROVIDER, PERIOD)["iccid"].to_list() == ["1", "2"]
+    assert published(engine)["iccid"].to_list() == ["1", "2"]
 
 
 def test_a_known_sim_whose_row_is_rejected_is_not_gone(engine, store):
@@ -271,7 +252,7 @@ def test_a_known_sim_whose_row_is_rejected_is_not_gone(engine, store):
     stage_devices(store, run, devices(("1", "B", 1)), rejects(bad))
     counts = publish(store, run)
     assert (counts.devices, counts.removed, counts.kept) == (1, 1, 1)
-    assert load_devices(engine, PROVIDER, PERIOD).select("iccid", "rate_plan").rows() == [
+    assert published(engine).select("iccid", "rate_plan").rows() == [
         ("1", "B"),
         ("2", "A"),
     ]
@@ -282,8 +263,8 @@ def test_a_provider_does_not_touch_the_devices_of_another(engine, store):
     run = start(store, provider=OTHER_PROVIDER)
     stage_devices(store, run, devices(("1", "Z", 1), ("9", "Z", 2)))
     assert publish(store, run).removed == 0
-    assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A"]
-    assert load_devices(engine, OTHER_PROVIDER, PERIOD)["iccid"].to_list() == ["1", "9"]
+    assert published(engine)["rate_plan"].to_list() == ["A"]
+    assert published(engine, provider=OTHER_PROVIDER)["iccid"].to_list() == ["1", "9"]
 
 
 def test_usage_belongs_to_its_billing_period(engine, store):
@@ -292,8 +273,8 @@ def test_usage_belongs_to_its_billing_period(engine, store):
     stage_devices(store, run, devices(("1", "A", 1)))
     stage_usage(store, run, usage(("1", 3)), NEXT_PERIOD)
     publish(store, run)
-    assert load_devices(engine, PROVIDER, PERIOD)["usage_bytes"].to_list() == [10]
-    assert load_devices(engine, PROVIDER, NEXT_PERIOD)["usage_bytes"].to_list() == [3]
+    assert published(engine)["usage_bytes"].to_list() == [10]
+    assert published(engine, NEXT_PERIOD)["usage_bytes"].to_list() == [3]
 
 
 def test_activation_dates_of_staged_devices_are_kept_by_later_runs_that_tell_none(engine, store):
@@ -303,7 +284,7 @@ def test_activation_dates_of_staged_devices_are_kept_by_later_runs_that_tell_non
     stage_devices(store, run, devices(("1", "A", 5)))
     publish(store, run)
     synced(store, ("1", "A", 1), ("2", "A", 2))
-    found = load_devices(engine, PROVIDER, PERIOD)
+    found = published(engine)
     assert found["activated_date"].to_list() == [date(2026, 11, 5), None]
 
 
@@ -314,7 +295,7 @@ def test_a_published_run_published_again_tells_the_same_counts_and_changes_nothi
     first = publish(store, run)
     synced(store, ("1", "C", 1), kind="incremental", now=NOW + timedelta(hours=1))
     assert publish(store, run, now=NOW + timedelta(hours=2)) == first
-    assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["C"]
+    assert published(engine)["rate_plan"].to_list() == ["C"]
 
 
 def test_a_failed_run_changes_nothing_and_leaves_no_staging(engine, store):
@@ -326,7 +307,7 @@ def test_a_failed_run_changes_nothing_and_leaves_no_staging(engine, store):
     store.fail(run, error="the carrier is down", now=NOW)
     store.fail(run, error="again", now=NOW)
     assert count(engine, jasper_device_staging) == 0
-    assert load_devices(engine, PROVIDER, PERIOD)["rate_plan"].to_list() == ["A"]
+    assert published(engine)["rate_plan"].to_list() == ["A"]
     assert load_rejects(engine, run.id).height == 1
     with reading(engine) as connection:
         row = connection.execute(
@@ -357,8 +338,8 @@ def test_nothing_can_be_staged_in_a_closed_run(store, end):
 
 
 def test_an_unknown_run_is_named(store):
-    with pytest.raises(StorageError, match="synchronisation run 77 is unknown"):
-        publish(store, replace(start(store), id=77))
+    with pytest.raises(StorageError, match=f"synchronisation run {UNKNOWN} is unknown"):
+        publish(store, replace(start(store), id=UNKNOWN))
 
 
 def test_a_full_run_without_any_device_does_not_empty_the_account(engine, store):
@@ -366,7 +347,7 @@ def test_a_full_run_without_any_device_does_not_empty_the_account(engine, store)
     synced(store, ("1", "A", 1))
     with pytest.raises(StorageError, match="staged no device, but 1 are known"):
         publish(store, start(store))
-    assert load_devices(engine, PROVIDER, PERIOD).height == 1
+    assert published(engine).height == 1
 
 
 def test_rejects_are_kept_once_in_order(engine, store):
@@ -391,7 +372,19 @@ def whole(*iccids):
 
 
 def unread(store, run, plan, period=PERIOD):
-    return list(store.iccids_without_usage(run, plan, period_id=period))
+    period_id = accounts_of(store._engine).period(period)
+    return list(store.iccids_without_usage(run, plan, period_id=period_id))
+
+
+def unsynced(store):
+    """Periods of the first provider before the next one that have to be synchronised again."""
+    accounts = accounts_of(store._engine)
+    found = store.unsynced_periods(accounts.provider(PROVIDER), accounts.period(NEXT_PERIOD))
+    return [period.id for period in found]
+
+
+def history(store, provider=PROVIDER):
+    return store.history(accounts_of(store._engine).provider(provider))
 
 
 def test_plans_and_iccids_are_those_of_the_newest_rows(store):
@@ -487,7 +480,7 @@ def test_days_with_usage_are_those_on_which_it_grew(engine, store):
 
 
 def test_of_the_days_of_a_past_cycle_nothing_is_known(engine, store):
-    assert [p.id for p in store.unsynced_periods(PROVIDER, NEXT_PERIOD)] == [PERIOD]
+    assert unsynced(store) == [accounts_of(engine).period(PERIOD)]
     run = start(store, period=NEXT_PERIOD)
     stage_devices(store, run, devices(("1", "A", 1)))
     stage_usage(store, run, usage(("1", 5)), PERIOD)
@@ -495,12 +488,12 @@ def test_of_the_days_of_a_past_cycle_nothing_is_known(engine, store):
     day = date(2026, 12, 5)  # in the next period
     assert publish(store, run, today=day).usage_rows == 2
     assert sorted(days(engine), key=str) == [("1", 1, day), ("1", None, None)]
-    assert [p.id for p in store.unsynced_periods(PROVIDER, NEXT_PERIOD)] == [PERIOD]
+    assert unsynced(store) == [accounts_of(engine).period(PERIOD)]
     run = start(store, period=NEXT_PERIOD, now=NOW + timedelta(days=13))
     stage_usage(store, run, usage(("1", 7)), PERIOD)
     stage_devices(store, run, devices(("1", "A", 1)))
     publish(store, run, now=NOW + timedelta(days=13))  # well after the end of the first
-    assert store.unsynced_periods(PROVIDER, NEXT_PERIOD) == []
+    assert unsynced(store) == []
 
 
 def test_an_incremental_run_that_met_no_sim_leaves_the_next_one_where_it_was_itself(store):
@@ -509,7 +502,7 @@ def test_an_incremental_run_that_met_no_sim_leaves_the_next_one_where_it_was_its
     stage_devices(store, run, devices(("1", "A", 1)), progress=SyncProgress(scan=scan))
     publish(store, run)
     publish(store, start(store, "incremental", now=NOW + timedelta(days=1)))
-    assert store.history(PROVIDER).last.listed_from == NOW
+    assert history(store).last.listed_from == NOW
 
 
 def test_usage_of_a_period_can_be_taken_back(engine, store):
@@ -517,7 +510,7 @@ def test_usage_of_a_period_can_be_taken_back(engine, store):
     stage_devices(store, run, devices(("1", "A", 1)))
     stage_usage(store, run, usage(("1", 7)))
     stage_usage(store, run, usage(("1", 9)), NEXT_PERIOD)
-    store.drop_period(run, NEXT_PERIOD)
+    store.drop_period(run, accounts_of(engine).period(NEXT_PERIOD))
     assert publish(store, run).usage_rows == 1
 
 
@@ -538,7 +531,7 @@ def test_both_forms_of_a_number_are_one_staged_sim_in_the_form_of_the_newest_row
     counts = publish(store, run)
     assert counts == PublishCounts(devices=2, duplicates=2, usage_rows=2, removed=0)
     assert stored(engine) == [(OTHER_SIM, "A", None), (newer, "new", 112)]
-    found = load_devices(engine, PROVIDER, PERIOD)
+    found = published(engine)
     assert found["activated_date"].to_list() == [None, date(2026, 11, 5)]
 
 
@@ -579,7 +572,9 @@ def test_a_sim_that_is_stored_under_both_forms_is_one_again_after_the_next_run(e
         for table in (device, device_usage):
             row = dict(connection.execute(sa.select(table)).mappings().one())
             connection.execute(sa.insert(table).values(**(row | {"ICCID": SHORT})))
-        row |= {"BillingPeriodId": NEXT_PERIOD}  # of DeviceUsage, under one form only
+        row |= {
+            "BillingPeriodId": accounts_of(engine).period(NEXT_PERIOD)
+        }  # of DeviceUsage, under one form only
         connection.execute(sa.insert(device_usage).values(**row))
     synced(store, (SHORT, "B", 1), kind="incremental", usages=[(told, 8)])
     assert stored(engine) == [(SHORT, "B", 8)]
@@ -598,7 +593,7 @@ def test_a_provider_keeps_its_form_when_another_tells_the_same_sim_in_the_other(
 
 def test_a_run_that_broke_off_is_continued_and_its_first_process_writes_no_more(engine, store):
     scan = ScanBookmark(asked_at=NOW, started_at=NOW, window=3, page=17)
-    progress = SyncProgress(scan=scan).with_usage_done(1, "A")
+    progress = SyncProgress(scan=scan).with_usage_done(PERIOD, "A")
     broken = start(store)
     stage_devices(store, broken, devices(("1", "A", 1)), progress=progress)
     run = start(store, now=NOW + timedelta(hours=5))
@@ -613,7 +608,7 @@ def test_a_run_that_broke_off_is_continued_and_its_first_process_writes_no_more(
     store.fail(broken, error="too late", now=NOW)
     stage_devices(store, run, devices(("2", "A", 2)))
     assert publish(store, run).devices == 2
-    last = store.history(PROVIDER).last
+    last = history(store).last
     assert (last.run_id, last.listed_from) == (run.id, NOW)
 
 
@@ -658,7 +653,9 @@ def own(engine, **owner):
 def test_a_run_whose_process_lives_is_left_alone(engine, store):
     run = start(store)
     own(engine, OwnerPid=os.getppid())
-    with pytest.raises(SyncBusyError, match=r"run 1 of provider 1 is at work \(process \d+ on"):
+    with pytest.raises(
+        SyncBusyError, match=rf"run {run.id} of provider \d+ is at work \(process \d+ on"
+    ):
         start(store)
     own(engine, OwnerPid=2**22 + 1)  # beyond the largest process number
     assert start(store).id == run.id
@@ -681,17 +678,17 @@ def test_a_process_number_that_another_process_has_by_now_blocks_nobody(engine, 
 
 
 def test_the_history_tells_the_newest_runs_of_the_provider(store):
-    assert store.history(PROVIDER) == RunHistory(last=None, last_full=None, has_failed_since=False)
+    assert history(store) == RunHistory(last=None, last_full=None, has_failed_since=False)
     synced(store, ("1", "A", 1), now=NOW)
     synced(store, ("1", "A", 1), ("2", "A", 2), now=NOW + timedelta(days=1))
     synced(store, ("1", "A", 1), kind="incremental", now=NOW + timedelta(days=2))
-    history = store.history(PROVIDER)
-    assert (history.last.kind, history.last.started_at) == ("incremental", NOW + timedelta(days=2))
-    assert (history.last_full.device_count, history.has_failed_since) == (2, False)
+    found = history(store)
+    assert (found.last.kind, found.last.started_at) == ("incremental", NOW + timedelta(days=2))
+    assert (found.last_full.device_count, found.has_failed_since) == (2, False)
     failed = start(store, now=NOW + timedelta(days=2))
     store.fail(failed, error="x", now=NOW)
-    assert store.history(PROVIDER) == replace(history, has_failed_since=True)
-    assert store.history(OTHER_PROVIDER).last is None
+    assert history(store) == replace(found, has_failed_since=True)
+    assert history(store, OTHER_PROVIDER).last is None
 
 
 ICCIDS = st.sampled_from(["1", "2", "3", "4"])
@@ -740,8 +737,13 @@ class Model:
 
 @given(RUNS)
 @settings(max_examples=40)
-def test_any_series_of_runs_ends_like_the_plain_model(template, tmp_path_factory, runs):
-    engine = open_copy(template, tmp_path_factory.mktemp("model"))
+def test_any_series_of_runs_ends_like_the_plain_model(databases, runs):
+    with databases.fresh() as engine:
+        add_accounts(engine)
+        check_against_model(engine, runs)
+
+
+def check_against_model(engine, runs):
     store, model = SqlDeviceStore(engine), Model()
     for kind, pages, usages, end in runs:
         run = start(store, kind)
@@ -757,28 +759,31 @@ def test_any_series_of_runs_ends_like_the_plain_model(template, tmp_path_factory
         else:
             publish(store, run)
             model.apply(kind, pages, usages)
-        found = load_devices(engine, PROVIDER, PERIOD)
+        found = published(engine)
         assert found.select("iccid", "rate_plan", "activated_date", "usage_bytes").rows() == (
             model.rows()
         )
-    engine.dispose()
 
 
-def die_half_way():
-    return [device_publish.Step(statement=sa.insert(device_usage).values(ServiceProviderId=999))]
+class DiedError(Exception):
+    """What a process that dies might be, if it could tell."""
 
 
-def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store, monkeypatch):
+def die(*_arguments):
+    raise DiedError
+
+
+def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store):
     synced(store, ("1", "A", 1), usages=[("1", 1)])
-    before = load_devices(engine, PROVIDER, PERIOD)
+    before = published(engine)
     run = start(store)
     stage_devices(store, run, devices(("1", "B", 1), ("2", "B", 2)))
     stage_usage(store, run, usage(("2", 5)))
-    monkeypatch.setattr(device_publish, "clearing_steps", die_half_way)
-    with pytest.raises(sa.exc.IntegrityError):
+    sa.event.listen(engine, "commit", die)  # when all is written and nothing is committed
+    with pytest.raises(DiedError):
         publish(store, run)
-    monkeypatch.undo()
-    assert load_devices(engine, PROVIDER, PERIOD).equals(before)
+    sa.event.remove(engine, "commit", die)
+    assert published(engine).equals(before)
     assert publish(store, run).devices == 2
     with writing(engine) as connection:
         assert connection.execute(sa.select(device.c.LastSyncRunId).distinct()).scalars().all() == [
