@@ -128,6 +128,7 @@ def _summary(session: StoredSession) -> dict[str, object]:
         "started_at": _iso(session.created_at),
         "heartbeat_at": _iso(session.heartbeat_at),
         "completed_at": _iso(session.completed_at),
+        "results_purged_at": _iso(session.results_purged_at),
     }
 
 
