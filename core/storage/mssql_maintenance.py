@@ -13,15 +13,13 @@ SESSION_OPTIONS = ("SET NOCOUNT ON", "SET QUOTED_IDENTIFIER ON", "SET ANSI_NULLS
 def maintenance_statements(table_names: Sequence[str], *, full: bool, rebuild: bool) -> list[str]:
     """List the statements; see :func:`core.storage.maintenance.maintenance_statements`.
 
-    A rebuild makes the statistics of the indexes from every row by itself. After one only those of
-    columns are updated: a sample would replace the better ones.
+    Statistics come first: a rebuild makes those of its indexes from every row by itself, and a sample
+    that is taken later would replace them.
     """
     statements = list(SESSION_OPTIONS)
-    options = [word for word, is_on in (("FULLSCAN", full), ("COLUMNS", rebuild)) if is_on]
-    suffix = f" WITH {', '.join(options)}" if options else ""
     for name in table_names:
+        statements.append(f"UPDATE STATISTICS [{name}]{' WITH FULLSCAN' if full else ''}")
         statements.append(f"ALTER INDEX ALL ON [{name}] {'REBUILD' if rebuild else 'REORGANIZE'}")
-        statements.append(f"UPDATE STATISTICS [{name}]{suffix}")
     return statements
 
 

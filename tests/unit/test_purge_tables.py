@@ -21,6 +21,7 @@ RESULTS = {
 }  # fmt: skip
 OF_RUNS = {"DeviceSyncReject", "JasperDeviceStaging", "JasperUsageStaging"}
 DIALECTS = [mssql.dialect(), sqlite.dialect()]
+DIALECTS[0]._supports_offset_fetch = True  # as it finds when it connects to any server since 2012
 
 
 def names(tables):
@@ -148,5 +149,5 @@ def test_the_statements_are_t_sql():
         for name, statement in statements().items()
         if name.startswith(shapes)
     )
-    assert script.count(";") == 12
+    assert script.count(";") == 11
     assert sqlfluff.parse(script, dialect="tsql")
