@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -151,3 +152,12 @@ def test_the_statements_are_t_sql():
     )
     assert script.count(";") == 11
     assert sqlfluff.parse(script, dialect="tsql")
+
+
+def test_the_page_on_maintenance_names_the_tables_in_the_order_in_which_they_are_emptied():
+    page = Path("docs/maintenance.md").read_text(encoding="utf-8")
+    goes = page.split("**What goes**", 1)[1].split("**What stays**", 1)[0]
+    named = [word for word in re.findall(r"\w+", goes) if word in metadata.tables]
+    assert named == names((*purge_tables(optimization_session), *purge_tables(device_sync_run)))
+    stays = set(re.findall(r"\w+", page.split("**What stays**", 1)[1].split("\n\n", 1)[0]))
+    assert stays >= KEPT
