@@ -1,4 +1,4 @@
-"""``carrier-opt db``: brings the database to this version, and says where it stands."""
+"""``carrier-opt db``: brings the database to this version, says where it stands, looks after it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import json
 import typer
 
 from cli.database import AsJson, Database, opened
+from cli.db_care import maintain_command, purge_command
 
 app = typer.Typer(help="Looks after the database.", no_args_is_help=True)
+app.command("purge")(purge_command)
+app.command("maintain")(maintain_command)
 
 
 @app.command("upgrade")

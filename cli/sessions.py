@@ -128,6 +128,7 @@ def _summary(session: StoredSession) -> dict[str, object]:
         "started_at": _iso(session.created_at),
         "heartbeat_at": _iso(session.heartbeat_at),
         "completed_at": _iso(session.completed_at),
+        "results_purged_at": _iso(session.results_purged_at),
     }
 
 
@@ -136,6 +137,8 @@ _LIST_HEADER = ("ID", "STATE", "%", "DEVICES", "PROVIDER", "TENANT", "STARTED", 
 
 def _list_row(session: StoredSession) -> tuple[str, ...]:
     state = f"{session.state} (dry run)" if session.is_dry_run else str(session.state)
+    if session.results_purged_at is not None:
+        state += " (results purged)"
     return (
         str(session.session_id),
         state,

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     full_sync_max_age_days: int = Field(
         default=30, ge=0, description="Age of the last full sync after which another is due (C6)."
     )
+    retention_days: int = Field(
+        default=90,
+        ge=1,
+        le=36_500,
+        description="Age in days from which results of sessions are purged (R5).",
+    )
     carrier_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Limit of one carrier call."
     )

@@ -35,7 +35,8 @@ def propose_changes(
     Raises
     ------
     InputError
-        If the period has no completed session, or the last one was a dry run.
+        If the period has no completed session, the last one was a dry run, or its results were
+        purged.
     """
     with writing(engine) as connection:
         session = last_completed_session(connection, provider_id, period_id)
@@ -49,6 +50,12 @@ def propose_changes(
                 f"session {session.id}, the last of provider {provider_id} and billing period "
                 f"{period_id}, was a dry run, whose changes are not handed over: run again without "
                 "dry_run"
+            )
+        if session.results_purged_at is not None:
+            raise InputError(
+                f"the results of session {session.id}, the last of provider {provider_id} and billing "
+                f"period {period_id}, were purged on {session.results_purged_at:%Y-%m-%d}: run "
+                f"`carrier-opt run {provider_id}` again"
             )
         counts = count_recommendations(connection, session.id, provider_id)
         insert_proposals(connection, session.id, provider_id, now)

@@ -242,6 +242,12 @@ def _continuable(session: StoredSession | None, run: Candidate, session_id: int)
             raise InputError(
                 f"{name} is {wanted}, but session {session_id} has {found}; correct one of the two"
             )
+    if session.results_purged_at is not None:
+        raise SessionError(
+            f"session {session_id} is {session.state} and cannot be continued: its results were purged "
+            f"on {session.results_purged_at:%Y-%m-%d}; leave optimization_session_id out to start a new "
+            "one"
+        )
     if not session.state.is_working:
         raise SessionError(
             f"session {session_id} is {session.state} and cannot be continued: only a session whose "

@@ -92,9 +92,14 @@ def merge_frame(
     StorageError
         If the database fails.
     """
+    if frame.is_empty():
+        return
     chosen, common = _spread(frame, keys)
-    for values in in_lists(frame[chosen].unique(maintain_order=True).to_list()):
-        new = frame.filter(pl.col(chosen).is_in(values))
+    part = ((pl.col(chosen).rank("dense") - 1) // MAX_LIST).alias("part")
+    for new in frame.with_columns(part).partition_by(
+        "part", maintain_order=True, include_key=False
+    ):
+        values = new[chosen].unique().to_list()
         is_same = sa.and_(
             table.c[chosen].in_(values), *(table.c[name] == value for name, value in common.items())
         )

@@ -28,11 +28,12 @@ _ALREADY, _UNCHANGED, _OUTSIDE = "already", "unchanged", "outside"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedSession:
-    """A session whose results are published."""
+    """A session whose results are published; ``results_purged_at`` says since when they are gone."""
 
     id: int
     tenant_id: int
     is_dry_run: bool
+    results_purged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def last_completed_session(
     """Read the newest session of a provider and period that was completed, also with errors."""
     session = optimization_session.c
     statement = (
-        sa.select(session.Id, session.TenantId, session.IsDryRun)
+        sa.select(session.Id, session.TenantId, session.IsDryRun, session.ResultsPurgedDate)
         .where(
             session.ServiceProviderId == provider_id,
             session.BillingPeriodId == period_id,
@@ -80,7 +81,12 @@ def last_completed_session(
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    return CompletedSession(id=row.Id, tenant_id=row.TenantId, is_dry_run=row.IsDryRun)
+    return CompletedSession(
+        id=row.Id,
+        tenant_id=row.TenantId,
+        is_dry_run=row.IsDryRun,
+        results_purged_at=row.ResultsPurgedDate,
+    )
 
 
 def count_recommendations(

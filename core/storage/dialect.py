@@ -6,7 +6,7 @@ of an engine or connection. Nothing outside the two asks which database it is ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import polars as pl
@@ -63,3 +63,17 @@ class Dialect(Protocol):
         n_rows: int,
     ) -> Iterator[pl.DataFrame]:
         """Do the same by the fastest way there is, of a connection that only reads."""
+
+    def maintenance_statements(
+        self, table_names: Sequence[str], *, full: bool, rebuild: bool
+    ) -> list[str]:
+        """Spell what looks after statistics and indexes, in the order in which it runs (R5)."""
+
+    def run_each(self, engine: sa.Engine, statements: Sequence[str]) -> Iterator[str]:
+        """Run statements that no transaction may be around; tells each before it runs.
+
+        Raises
+        ------
+        StorageError
+            If one fails; those before it have had their effect.
+        """

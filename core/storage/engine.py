@@ -51,12 +51,12 @@ def open_engine(url: str) -> sa.Engine:
             f"{mssql.EXAMPLE_URL}"
         )
         raise StorageError(msg) from error
-    return _dialect(parsed.get_backend_name()).create(parsed)
+    return dialect_named(parsed.get_backend_name()).create(parsed)
 
 
 def dialect_of(bind: sa.Engine | sa.Connection) -> Dialect:
     """Find the module of an engine's or connection's database."""
-    return _dialect(bind.dialect.name)
+    return dialect_named(bind.dialect.name)
 
 
 def address_of(engine: sa.Engine) -> str:
@@ -111,10 +111,17 @@ def append_only_statements(dialect: str, table: str) -> list[str]:
     NotAvailableError
         If the database is not supported.
     """
-    return _dialect(dialect).append_only_statements(table)
+    return dialect_named(dialect).append_only_statements(table)
 
 
-def _dialect(name: str) -> Dialect:
+def dialect_named(name: str) -> Dialect:
+    """Find the module of a database by SQLAlchemy's name of it.
+
+    Raises
+    ------
+    NotAvailableError
+        If the database is not supported.
+    """
     found = _DIALECTS.get(name)
     if found is None:
         msg = f"write {DEFAULT_URL} or {mssql.EXAMPLE_URL}"

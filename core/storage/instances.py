@@ -17,7 +17,7 @@ from core.storage.engine import insert_row, reading, writing
 from core.storage.legacy_ids import INTEGRATION_ID, PORTAL_TYPE, RunStatus
 from core.storage.records import PeriodRecord, ProviderRecord
 from core.storage.retry import retried
-from core.storage.schema import optimization_instance, service_provider
+from core.storage.schema import optimization_instance, optimization_session, service_provider
 
 Fence = Callable[[sa.Connection], object]
 """Called first in every transaction that writes; raises where the caller may no longer write (S2)."""
@@ -115,10 +115,13 @@ def end_instances(engine: sa.Engine, session_id: int, *, status: RunStatus, now:
 
 @retried
 def find_instances(engine: sa.Engine, session_id: int) -> list[Instance]:
-    """Read the instances of a session, in the order in which they were started."""
+    """Read the instances of a session, in the order in which they were started.
+
+    None of a session whose results were purged, also while their rows are still going (R5).
+    """
     condition = optimization_instance.c.OptimizationSessionId == session_id
     with reading(engine) as connection:
-        return _read(connection, condition)
+        return [found for found, purged_at in _read(connection, condition) if purged_at is None]
 
 
 def load_instance(connection: sa.Connection, instance_id: int) -> Instance:
@@ -127,12 +130,18 @@ def load_instance(connection: sa.Connection, instance_id: int) -> Instance:
     Raises
     ------
     StorageError
-        If there is none with that id.
+        If there is none with that id, or its results were purged.
     """
     found = _read(connection, optimization_instance.c.Id == instance_id)
     if not found:
-        raise StorageError(f"optimisation instance {instance_id} is unknown")
-    return found[0]
+        raise StorageError(f"optimisation instance {instance_id} is unknown, or was purged")
+    instance, purged_at = found[0]
+    if purged_at is not None:
+        raise StorageError(
+            f"the results of session {instance.session_id}, and so of optimisation instance "
+            f"{instance_id}, were purged on {purged_at:%Y-%m-%d}"
+        )
+    return instance
 
 
 def load_unpublished(connection: sa.Connection, instance_id: int) -> Instance:
@@ -141,7 +150,7 @@ def load_unpublished(connection: sa.Connection, instance_id: int) -> Instance:
     Raises
     ------
     StorageError
-        If there is none with that id, or its results are published: they are final.
+        If there is none with that id, or its results are published, and so final, or purged.
     """
     instance = load_instance(connection, instance_id)
     if instance.published_at is not None:
@@ -168,29 +177,36 @@ def run_fence(connection: sa.Connection, fence: Fence | None) -> None:
 _PORTAL_OF_TYPE = {number: portal for portal, number in PORTAL_TYPE.items()}
 
 
-def _read(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Instance]:
-    table = optimization_instance.c
+def _read(
+    connection: sa.Connection, condition: sa.ColumnElement[bool]
+) -> list[tuple[Instance, datetime | None]]:
+    """Read instances, each with the moment since which its results are gone."""
+    table, session = optimization_instance.c, optimization_session.c
     rows = connection.execute(
-        sa.select(optimization_instance, service_provider.c.UsesProration)
+        sa.select(
+            optimization_instance, service_provider.c.UsesProration, session.ResultsPurgedDate
+        )
         .join(service_provider, service_provider.c.Id == table.ServiceProviderId)
+        .join(optimization_session, session.Id == table.OptimizationSessionId)
         .where(condition)
         .order_by(table.Id)
     ).mappings()
-    return [
-        Instance(
-            id=row["Id"],
-            session_id=row["OptimizationSessionId"],
-            service_provider_id=row["ServiceProviderId"],
-            tenant_id=row["TenantId"],
-            billing_period_id=row["BillingPeriodId"],
-            portal=_PORTAL_OF_TYPE[row["PortalType"]],
-            uses_proration=row["UsesProration"],
-            run_status=RunStatus(row["RunStatusId"]),
-            created_by=row["CreatedBy"],
-            catalogue_hash=row["CatalogueHash"],
-            grouped_at=row["GroupedAt"],
-            sequenced_at=row["SequencedAt"],
-            published_at=row["PublishedAt"],
-        )
-        for row in rows
-    ]
+    return [(_instance(row), row["ResultsPurgedDate"]) for row in rows]
+
+
+def _instance(row: sa.RowMapping) -> Instance:
+    return Instance(
+        id=row["Id"],
+        session_id=row["OptimizationSessionId"],
+        service_provider_id=row["ServiceProviderId"],
+        tenant_id=row["TenantId"],
+        billing_period_id=row["BillingPeriodId"],
+        portal=_PORTAL_OF_TYPE[row["PortalType"]],
+        uses_proration=row["UsesProration"],
+        run_status=RunStatus(row["RunStatusId"]),
+        created_by=row["CreatedBy"],
+        catalogue_hash=row["CatalogueHash"],
+        grouped_at=row["GroupedAt"],
+        sequenced_at=row["SequencedAt"],
+        published_at=row["PublishedAt"],
+    )

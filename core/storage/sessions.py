@@ -68,6 +68,8 @@ class StoredSession:
         The state it was in when it failed or was cancelled.
     heartbeat_at
         When its owner last showed that it lives.
+    results_purged_at
+        Since when its results are gone (R5); None: they are there, as far as it got.
     """
 
     session_id: int
@@ -93,6 +95,7 @@ class StoredSession:
     heartbeat_at: datetime | None
     created_at: datetime
     completed_at: datetime | None
+    results_purged_at: datetime | None
 
     @property
     def additional_data(self) -> dict[str, object]:
@@ -342,4 +345,5 @@ def _stored(row: sa.RowMapping) -> StoredSession:
         heartbeat_at=row["HeartbeatAt"],
         created_at=row["CreatedDate"],
         completed_at=row["CompletedDate"],
+        results_purged_at=row["ResultsPurgedDate"],
     )

@@ -203,3 +203,42 @@ def _from_driver(rows: Sequence[Any], schema: Mapping[str, pl.DataType]) -> pl.D
         [pl.col(name).str.to_date("%Y-%m-%d") for name in schema if schema[name] == pl.Date]
         + [pl.col(name).cast(pl.Boolean) for name in schema if schema[name] == pl.Boolean]
     )
+
+
+# --- maintenance: the SQLite side of core.storage.maintenance -----------------------------------
+
+SAMPLED_ROWS = 1_000
+"""Rows per index that statistics are made from, unless from all."""
+
+
+def maintenance_statements(table_names: Sequence[str], *, full: bool, rebuild: bool) -> list[str]:
+    """List the statements; see :func:`core.storage.maintenance.maintenance_statements`.
+
+    VACUUM writes tables and indexes anew, so that REINDEX would only do a part of it again.
+    """
+    return [
+        *(["VACUUM"] if rebuild else []),
+        f"PRAGMA analysis_limit = {0 if full else SAMPLED_ROWS}",  # 0: no limit
+        *(f'ANALYZE "{name}"' for name in table_names),
+        "PRAGMA optimize",
+        "PRAGMA wal_checkpoint(TRUNCATE)",  # last: what the others wrote goes into the file
+    ]
+
+
+def run_each(engine: sa.Engine, statements: Sequence[str]) -> Iterator[str]:
+    """Run statements that no transaction may be around; tells each before it runs.
+
+    Raises
+    ------
+    StorageError
+        If one fails, as where another process holds the file for too long.
+    """
+    path = path_of(engine)
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
+        connection.isolation_level = None
+        for statement in statements:
+            yield statement
+            try:
+                connection.execute(statement).close()
+            except sqlite3.Error as error:
+                raise _translated(error, str(path)) from error

@@ -170,6 +170,7 @@ def test_the_json_of_a_session_has_these_names(two_sessions):
         "started_at": "2026-11-23T02:00:00Z",
         "heartbeat_at": "2026-11-23T02:00:00Z",
         "completed_at": "2026-11-23T02:03:00Z",
+        "results_purged_at": None,
     }
 
 

@@ -42,6 +42,7 @@ optimization_session = sa.Table(
     sa.Column("HeartbeatAt", UtcDateTime),
     *created(),
     sa.Column("CompletedDate", UtcDateTime),
+    sa.Column("ResultsPurgedDate", UtcDateTime),  # its results are gone, or going (R5)
     *life(),
     sa.CheckConstraint(f"State IN ({_in_list(RUNNING_STATES + FINAL_STATES)})", name="State"),
     # One running session per tenant (S3). The condition is on State itself and not on a flag beside
