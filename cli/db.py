@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -15,11 +16,29 @@ app.command("maintain")(maintain_command)
 
 
 @app.command("upgrade")
-def upgrade_command(database: Database = None) -> None:
+def upgrade_command(
+    database: Database = None,
+    sql: Annotated[
+        bool,
+        typer.Option("--sql", help="Print the T-SQL for an administrator; touches no database."),
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="With --sql: revision that the database has, as 0005."),
+    ] = None,
+) -> None:
     """Create what is missing in the database; does nothing where it is up to date.
 
-    An SQLite file is made if it is missing. Safe to run again, also after a crash.
+    An SQLite file is made if it is missing; on SQL Server an administrator makes the database. Safe to
+    run again, also after a crash.
     """
+    if since is not None and not sql:
+        raise typer.BadParameter("it goes with --sql only", param_hint="--since")
+    if sql:
+        from core.storage.migrate import upgrade_sql
+
+        typer.echo(upgrade_sql(since=since), nl=False)
+        return
     from core.storage.engine import address_of
     from core.storage.migrate import upgrade
 
@@ -30,6 +49,16 @@ def upgrade_command(database: Database = None) -> None:
         typer.echo(f"{name}: applied {', '.join(before.pending)}")
     else:
         typer.echo(f"{name}: up to date ({before.head})")
+
+
+@app.command("roles")
+def roles_command(
+    schema: Annotated[str, typer.Option(help="Schema of the tables.")] = "dbo",
+) -> None:
+    """Print the T-SQL that gives the working and the migrating role their rights on SQL Server."""
+    from core.storage.roles import roles_sql
+
+    typer.echo(roles_sql(schema), nl=False)
 
 
 @app.command("status")

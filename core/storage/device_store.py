@@ -168,6 +168,12 @@ class SqlDeviceStore:
             self._advance(connection, run, None, progress)
 
     @retried
+    def close_staging(self, run: SyncRun) -> None:
+        """Note that everything is staged, so that what is left to do is the publish."""
+        with self._staging(run) as connection:
+            sync_runs.update_run(connection, run.id, StagedAt=sync_runs.utc_now())
+
+    @retried
     def used_rate_plans(self, run: SyncRun) -> list[str]:
         """Read the distinct rate plans of the staged and the published SIMs, ascending."""
         with reading(self._engine) as connection:

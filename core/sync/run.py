@@ -174,6 +174,7 @@ def sync_devices(
         usage = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )
+        store.close_staging(run)
         counted = store.counts(run)
         now = clock()
         today = now.astimezone(ZoneInfo(request.time_zone)).date()

@@ -251,6 +251,10 @@ class DeviceStore(Protocol):
         """Note how far the run has come."""
         ...
 
+    def close_staging(self, run: SyncRun) -> None:
+        """Note that everything is staged, so that what is left to do is the publish."""
+        ...
+
     def used_rate_plans(self, run: SyncRun) -> list[str]:
         """Distinct rate plans of the staged SIMs and of those that are published, ascending."""
         ...

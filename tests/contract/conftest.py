@@ -38,13 +38,13 @@ class Databases:
     """Hands out empty databases of one kind, with the statements under observation."""
 
     def __init__(self, source: SqliteFiles | ServerDatabase, check: TsqlCheck) -> None:
-        self._source = source
+        self.source = source
         self.check = check
 
     @contextmanager
     def fresh(self) -> Iterator[sa.Engine]:
         """Open an empty migrated database; fail if a statement on it was no T-SQL."""
-        with self._source.fresh() as engine:
+        with self.source.fresh() as engine:
             self.check.attach(engine)
             self.check.take_problems()  # of a test that failed before it was asked for them
             yield engine

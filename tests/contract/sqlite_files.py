@@ -11,9 +11,11 @@ from itertools import count
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from core.storage.engine import open_engine
 from core.storage.migrate import upgrade
+from core.storage.roles import APPEND_ONLY, runtime_rights
 
 NUMBERS_APART = 1_000
 """Rows of different tables are numbered from different thousands."""
@@ -42,11 +44,34 @@ class SqliteFiles:
         path = self._folder / f"{next(self._names)}.db"
         shutil.copy(self._template, path)
         engine = open_engine(f"sqlite:///{path}")
+        event.listen(engine, "connect", _allow_the_working_role_only)
         try:
             yield engine
         finally:
             engine.dispose()
             path.unlink()
+
+
+_VERBS = {
+    sqlite3.SQLITE_INSERT: "INSERT",
+    sqlite3.SQLITE_UPDATE: "UPDATE",
+    sqlite3.SQLITE_DELETE: "DELETE",
+}
+
+
+def _allow_the_working_role_only(connection: sqlite3.Connection, _record: object) -> None:
+    """Give the connection the rights of the role that programs have on SQL Server, and no more.
+
+    What the append-only trigger of the audit log refuses is left to it.
+    """
+    rights = runtime_rights()
+
+    def authorize(action: int, table: str | None, *_rest: object) -> int:
+        verb = _VERBS.get(action)
+        is_free = verb is None or table not in rights or table in APPEND_ONLY
+        return sqlite3.SQLITE_OK if is_free or verb in rights[table] else sqlite3.SQLITE_DENY
+
+    connection.set_authorizer(authorize)
 
 
 def _number_rows_like_a_server(path: Path) -> None:

@@ -7,11 +7,19 @@ import os
 import pytest
 import sqlalchemy as sa
 
+from core.errors import StorageError
 from core.storage.engine import open_engine, writing
 from core.storage.schema import audit_event, metadata, tenant
 from tests.contract.accounts import MADE, NOW
 from tests.contract.probes import supports
-from tests.contract.sql_server import DRIVER, URL_VARIABLE, as_url, empty, provide_driver
+from tests.contract.sql_server import (
+    DRIVER,
+    URL_VARIABLE,
+    ServerDatabase,
+    as_url,
+    empty,
+    provide_driver,
+)
 
 
 @pytest.mark.sqlserver
@@ -21,6 +29,21 @@ def test_the_server_is_there_and_migrated(databases):
         pytest.skip(f"{URL_VARIABLE} names no server, so the contract suite runs on SQLite only")
     with databases.fresh() as engine:
         assert supports(engine, "triggers")
+
+
+@pytest.mark.sqlserver
+def test_the_suite_works_with_the_rights_of_the_working_role(databases):
+    source = databases.source
+    if not isinstance(source, ServerDatabase):
+        pytest.skip("SQLite has no roles; an authorizer grants the same rights there")
+    if not source.has_working_role:
+        pytest.skip("this server, or this login, cannot make a login with the working role")
+    with (
+        databases.fresh() as engine,
+        pytest.raises(StorageError, match="db roles"),
+        writing(engine) as connection,
+    ):
+        connection.execute(sa.delete(tenant))
 
 
 @pytest.mark.parametrize(

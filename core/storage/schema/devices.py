@@ -41,6 +41,7 @@ device_sync_run = sa.Table(
     sa.Column("PagesFetched", sa.Integer, nullable=False, server_default="0"),
     sa.Column("LastPage", sa.Integer),  # page of the list that was staged last
     sa.Column("ErrorMessage", LONG_TEXT),
+    sa.Column("StagedAt", UtcDateTime),  # everything is staged; null: it is not, or not known
     sa.CheckConstraint("Status IN ('running', 'published', 'failed')", name="Status"),
     # Query: the last published run of a provider (SqlDeviceStore.last_published).
     sa.Index("IX_DeviceSyncRun_Provider_Status", "ServiceProviderId", "Status", "StartedAt"),
