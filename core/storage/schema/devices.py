@@ -42,7 +42,7 @@ device_sync_run = sa.Table(
     sa.Column("LastPage", sa.Integer),  # page of the list that was staged last
     sa.Column("ErrorMessage", LONG_TEXT),
     sa.CheckConstraint("Status IN ('running', 'published', 'failed')", name="Status"),
-    # Query: the last published run of a provider (SqlDeviceStore.last_published).
+    # Query: a provider's runs by status, newest first (sync_runs.load_history).
     sa.Index("IX_DeviceSyncRun_Provider_Status", "ServiceProviderId", "Status", "StartedAt"),
     sqlite_autoincrement=True,
 )
