@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.instances import InstanceSpec, build
+from benchmarks.own_memory import memory_mib, reset_peak
 from core.optimiser.result import SolveParams
 from core.optimiser.solve import solve
 from core.problem import Problem
@@ -75,24 +75,6 @@ def warm(spec: InstanceSpec, repeats: int) -> dict[str, object]:
 def without_sequences(problem: Problem) -> Problem:
     """Return the same unit with nothing to walk."""
     return replace(problem, groups=tuple(replace(g, sequences=()) for g in problem.groups))
-
-
-def reset_peak() -> float | None:
-    """Set the peak of this process to what it holds now, and return that; None where that fails."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return None
-    return memory_mib("VmRSS")
-
-
-def memory_mib(name: str) -> float:
-    """One of the memory lines of ``/proc/self/status`` in MiB."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    msg = f"/proc/self/status has no line {name}"
-    raise RuntimeError(msg)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -1,4 +1,7 @@
-"""`python docs/pictures.py`: runs the demo and draws its terminal output into docs/demo.svg."""
+"""`python -m docs.pictures [demo|schema]`: draws docs/demo.svg and docs/schema.svg, or one of them.
+
+The demo is run, and its terminal output drawn; the schema is drawn from the metadata.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from docs import schema_picture
+
 WIDTH = 122
 
 
-def main() -> None:
+def draw_demo() -> None:
     """Run `carrier-opt demo` as a user does and keep what it prints as a picture."""
     command = Path(sys.executable).parent / "carrier-opt"
     with tempfile.TemporaryDirectory() as folder:
@@ -39,5 +44,13 @@ def main() -> None:
     target.write_text(picture, encoding="utf-8")
 
 
+def draw_schema() -> None:
+    """Draw the tables of the database."""
+    schema_picture.TARGET.write_text(schema_picture.draw(), encoding="utf-8")
+
+
+PICTURES = {"demo": draw_demo, "schema": draw_schema}
+
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or PICTURES:
+        PICTURES[name]()

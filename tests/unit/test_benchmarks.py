@@ -6,13 +6,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
-from benchmarks import records, references
+from benchmarks import records, references, storage, storage_session, storage_step
 from benchmarks.cases import Case, Task
 from benchmarks.instances import KINDS, SEVERITIES, InstanceSpec, build
 from benchmarks.records import Store
 from benchmarks.run import CASES, run_case
 from core.billing.bill import total_cost
+from core.storage.engine import open_engine, reading
+from core.storage.schema import jasper_device_staging, optimization_m2m_device_result
 
 
 def specs(n_sims):
@@ -110,3 +113,23 @@ def test_every_task_of_a_case_has_a_key_of_its_own():
     for case in CASES.values():
         keys = [task.key for task in case.tasks]
         assert len(set(keys)) == len(keys)
+
+
+def test_every_way_of_moving_rows_stores_and_reads_what_it_was_given(tmp_path):
+    url = f"sqlite:///{tmp_path / 'rows.db'}"
+    files = storage.prepare(url, 300, tmp_path)
+    assert files.keys() == storage_step.STEPS.keys()
+    for step, path in files.items():
+        assert storage_step.run_step(step, url, str(path))["rows"] == 300
+    engine = open_engine(url)
+    with reading(engine) as connection:
+        for table in (jasper_device_staging, optimization_m2m_device_result):
+            n_rows = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+            assert n_rows == 300
+    engine.dispose()
+
+
+def test_the_measured_session_stores_and_improves_the_whole_fleet(tmp_path):
+    record = storage_session.measure(200, tmp_path)
+    assert record["sims"] == 200
+    assert record["optimized_micros"] < record["baseline_micros"]

@@ -13,6 +13,7 @@ tenant = sa.Table(
     "Tenant",
     metadata,
     sa.Column("Id", sa.Integer, primary_key=True),
+    # Query: a tenant by its name (catalogue_changes.add_provider).
     sa.Column("Name", key_text(128), nullable=False, unique=True),
     *life(),
     *created(),
@@ -45,6 +46,7 @@ service_provider = sa.Table(
     *life(),
     *created(),
     sa.Column("ModifiedDate", UtcDateTime),
+    # Query: a provider by tenant and name (catalogue_changes.import_providers).
     sa.UniqueConstraint("TenantId", "Name"),
 )
 """A carrier account of a tenant."""
@@ -73,7 +75,7 @@ billing_period = sa.Table(
     sa.Column("BillingPeriodEnd", sa.Date, nullable=False),
     *life(),
     *created(),
-    # Query: periods of a provider, the current one, overlap check (catalogue.add_period).
+    # Query: periods of a provider, the current one, overlap check (catalogue.periods_of).
     sa.UniqueConstraint("ServiceProviderId", "BillingPeriodStart"),
     sa.CheckConstraint("BillingPeriodEnd >= BillingPeriodStart", name="Order"),
 )
@@ -128,6 +130,7 @@ customer = sa.Table(
     sa.Column("Name", key_text(256), nullable=False),
     *life(),
     *created(),
+    # One customer of a name per tenant (K1).
     sa.UniqueConstraint("TenantId", "Name"),
 )
 """A customer whose SIMs are optimised by themselves (K1)."""
@@ -139,6 +142,7 @@ customer_rate_plan = sa.Table(
     sa.Column("CustomerId", sa.ForeignKey("Customer.Id"), nullable=False),
     sa.Column("ServiceProviderId", sa.ForeignKey("ServiceProvider.Id"), nullable=False),
     *_rate_plan_columns(),
+    # One plan of a code per customer and provider (K1).
     sa.UniqueConstraint("CustomerId", "ServiceProviderId", "RatePlanCode"),
 )
 """A plan that a customer is billed by (K1)."""
@@ -167,6 +171,7 @@ optimization_group = sa.Table(
     sa.Column("RatePlanIds", LONG_TEXT, nullable=False),  # as CommunicationPlan.RatePlanIds
     *life(),
     *created(),
+    # One group of a name per provider (K1).
     sa.UniqueConstraint("ServiceProviderId", "Name"),
 )
 """A group of SIMs in Mobility optimisation (K1)."""
@@ -182,6 +187,7 @@ tax_rate = sa.Table(
     sa.Column("Base", key_text(32), nullable=False),  # which charges it applies to
     *life(),
     *created(),
+    # One percentage of a name per jurisdiction (B6).
     sa.UniqueConstraint("TenantId", "Jurisdiction", "Name"),
 )
 """A percentage tax or fee of a jurisdiction (B6)."""

@@ -43,7 +43,7 @@ device_sync_run = sa.Table(
     sa.Column("ErrorMessage", LONG_TEXT),
     sa.Column("StagedAt", UtcDateTime),  # everything is staged; null: it is not, or not known
     sa.CheckConstraint("Status IN ('running', 'published', 'failed')", name="Status"),
-    # Query: the last published run of a provider (SqlDeviceStore.last_published).
+    # Query: a provider's runs by status, newest first (sync_runs.load_history).
     sa.Index("IX_DeviceSyncRun_Provider_Status", "ServiceProviderId", "Status", "StartedAt"),
     sqlite_autoincrement=True,
 )

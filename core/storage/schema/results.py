@@ -50,7 +50,7 @@ optimization_instance = sa.Table(
     sa.Column("SequencedAt", UtcDateTime),  # the sequences of all groups are complete
     sa.Column("PublishedAt", UtcDateTime),
     *created(),
-    # Query: the instances of a session (results.find_instance).
+    # Query: the instances of a session (instances.find_instances).
     sa.Index("IX_OptimizationInstance_Session", "OptimizationSessionId"),
     # Query: instances older than 90 days (purge, and the operators' clean-up statements).
     sa.Index("IX_OptimizationInstance_RunStartTime", "RunStartTime"),
@@ -91,7 +91,7 @@ optimization_comm_group = sa.Table(
     *_totals("Optimized"),
     sa.Column("PlanChanges", sa.BigInteger),
     *created(),
-    # Query: the groups of an instance (results.load_grouping).
+    # Query: the groups of an instance (outcomes.load_outcome).
     sa.UniqueConstraint("InstanceId", "GroupCode"),
 )
 """Communication plans with the same set of rate plans (G1)."""
@@ -104,8 +104,9 @@ optimization_comm_group_comm_plan = sa.Table(
     sa.Column("CommGroupId", sa.ForeignKey("OptimizationCommGroup.Id"), nullable=False),
     sa.Column("CommPlanName", key_text(256), nullable=False),
     *created(),
+    # A communication plan stands once in a group (G1).
     sa.UniqueConstraint("CommGroupId", "CommPlanName"),
-    # Query: all of an instance (results.load_grouping, deletion of a grouping).
+    # Query: all of an instance (outcomes.load_outcome, snapshot.delete_grouping).
     sa.Index("IX_OptimizationCommGroup_CommPlan_Instance", "InstanceId"),
 )
 
@@ -125,8 +126,9 @@ optimization_comm_group_rate_plan = sa.Table(
         sa.Computed(f"MaxAvgUsageBytes / {MB_BYTES}.0"),
     ),
     *created(),
+    # Query: the plans of a group (the operators' sequence statement); a plan stands once in it (G1).
     sa.UniqueConstraint("CommGroupId", "RatePlanCode"),
-    # Query: all of an instance (results.load_sequences, deletion of a grouping).
+    # Query: all of an instance (queues.save_sequences, snapshot.delete_grouping).
     sa.Index("IX_OptimizationCommGroup_RatePlan_Instance", "InstanceId"),
 )
 """A plan that a group's SIMs may get, with the average usage up to which it pays (O4)."""
@@ -152,9 +154,9 @@ optimization_queue = sa.Table(
     money("TotalCostMicros", nullable=True),
     money_view("TotalCost", "TotalCostMicros"),
     *created(),
-    # Query: queues of an instance by group and sequence (results.load_sequences, publish).
+    # Query: queues of an instance, also of some units (queues.load_sequences, results.publish).
     sa.Index("IX_OptimizationQueue_Instance", "InstanceId", "UnitCode"),
-    # Query: queues of a group (operators' cost overview; deletion of a grouping).
+    # Query: queues of a group by sequence (result_queues.open_result_queues; the operators' costs).
     sa.Index("IX_OptimizationQueue_CommPlanGroupId", "CommPlanGroupId", "SequenceNumber"),
 )
 """A candidate: a sequence of plans, or what the solver proposes. Until publish ``IsResult`` marks the
@@ -191,7 +193,8 @@ optimization_sim_card = sa.Table(
     sa.Column("VoiceSeconds", sa.BigInteger),
     sa.Column("ActivatedDate", sa.Date),
     sa.Column("ListedReason", key_text(64)),  # why it is not optimised (E1, B9); null: it is
-    # Query: the snapshot of an instance in ICCID order (results.load_snapshot, load_assignments).
+    # Query: the snapshot of an instance in ICCID order (snapshot.load_snapshot,
+    # outcomes.load_assignments).
     sa.Index("IX_OptimizationSimCard_InstanceId", "InstanceId", "ICCID", unique=True),
 )
 """The fleet as it was when it was grouped: every synchronised SIM once (E1)."""

@@ -20,6 +20,7 @@ optimization_session = sa.Table(
     "OptimizationSession",
     metadata,
     sa.Column("Id", BIG_ID, primary_key=True),
+    # AMOP knows a session by it: one session each (A1).
     sa.Column("SessionId", GUID, nullable=False, unique=True),
     sa.Column("TenantId", sa.ForeignKey("Tenant.Id"), nullable=False),
     sa.Column("ServiceProviderId", sa.ForeignKey("ServiceProvider.Id")),  # null: cross-provider
@@ -54,11 +55,12 @@ optimization_session = sa.Table(
         sqlite_where=sa.text(IS_RUNNING_SQL),
         mssql_where=sa.text(IS_RUNNING_SQL),
     ),
-    # Query: the sessions of a provider and period, newest first (takeover, `sessions list`, S3).
+    # Query: the sessions of a provider and period, newest first (changes.last_completed_session).
     sa.Index(
         "IX_OptimizationSession_Provider", "ServiceProviderId", "BillingPeriodId", "CreatedDate"
     ),
-    # Query: newest session of a tenant (the operators' running-session query, vwOptimizationSession).
+    # Query: newest session of a tenant (the operators' running-session query,
+    # sessions.list_sessions).
     sa.Index("IX_OptimizationSession_Tenant", "TenantId", "CreatedDate"),
     sqlite_autoincrement=True,  # ids were told to AMOP: never used twice
 )
@@ -85,6 +87,7 @@ amop_outbox = sa.Table(
     ),  # null: refused before a session
     sa.Column("SessionGuid", GUID),
     sa.Column("Sequence", sa.Integer, nullable=False),  # order within the session, from 1
+    # The idempotency key of a message, never used twice (A1).
     sa.Column("MessageId", GUID, nullable=False, unique=True),
     sa.Column("Type", key_text(16), nullable=False),  # Progress, ErrorMessage, Completed (A1)
     sa.Column("Progress", sa.Integer, nullable=False),
@@ -104,6 +107,7 @@ amop_outbox = sa.Table(
         sqlite_where=sa.text("Milestone IS NOT NULL AND SessionId IS NOT NULL"),
         mssql_where=sa.text("Milestone IS NOT NULL AND SessionId IS NOT NULL"),
     ),
+    # Query: messages of a session in order (outbox.load_messages); each place once (A3).
     sa.Index(
         "UX_AmopOutbox_Sequence",
         "SessionId",
@@ -112,7 +116,7 @@ amop_outbox = sa.Table(
         sqlite_where=sa.text("SessionId IS NOT NULL"),
         mssql_where=sa.text("SessionId IS NOT NULL"),
     ),
-    # Query: what is still to be sent, in order (the outbox sender).
+    # Query: what is still to be sent, in order (outbox.load_next_messages).
     sa.Index(
         "IX_AmopOutbox_Unsent",
         "SessionId",
@@ -168,7 +172,7 @@ rate_plan_change = sa.Table(
         "'rolled_back')",
         name="Status",
     ),
-    # Query: the change of a SIM in a session; one row each (P2).
+    # Query: the change of a SIM in a session (changes.insert_proposals); one row each (P2).
     sa.UniqueConstraint("SessionId", "ICCID"),
     sqlite_autoincrement=True,
 )
