@@ -6,5 +6,8 @@ import multiprocessing
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    [f"tests.faults.{name}" for name in ("sync_child", "session_child")]
+    [
+        f"tests.faults.{name}"
+        for name in ("sync_child", "session_child", "storage_child", "bulk_acts", "results_case")
+    ]
 )
