@@ -49,7 +49,7 @@ def count_moments(database, act):
 
 
 def act_until(database, act, kind, number, slice_rows, start=None):
-    """Run ``act`` and die at that moment; ``start``: a barrier before it."""
+    """Run ``act`` and die at that moment, or never for number 0; ``start``: a barrier before it."""
     bulk.SLICE_ROWS = slice_rows
     left = Counter({kind: number})
 
@@ -63,3 +63,16 @@ def act_until(database, act, kind, number, slice_rows, start=None):
         start.wait()
     act(engine)
     engine.dispose()
+
+
+def act_and_hold(database, act, kind, number, reached):
+    """Run ``act`` up to that moment, pass the barrier, and wait there until somebody ends it."""
+    left = Counter({kind: number})
+
+    def hold(kind_now):
+        left[kind_now] -= 1
+        if kind_now == kind and left[kind] == 0:
+            reached.wait()
+            signal.pause()
+
+    act(open_watched(database, hold))
