@@ -91,24 +91,46 @@ def make_case():
     return Case(grouping, sequences, solutions, outcome)
 
 
-def make_results_database(path):
-    """A database whose session 1 is OPTIMISING, with instance 1 that holds nothing yet."""
+def make_providers(path, tenants):
+    """A database with providers 1, 2, ..., each with a period of the same number and no catalogue.
+
+    Parameters
+    ----------
+    tenants
+        Provider to tenant, by number.
+
+    Returns
+    -------
+    dict
+        Provider number to the records of provider and period.
+    """
     engine = open_engine(f"sqlite:///{path}")
     upgrade(engine)
-    author = Author(actor="test")
-    settings = ProviderSettings(
-        name="Acme",
-        tenant="T",
-        integration="jasper",
-        base_url="https://rest.example.com",
-        credential_ref="env:ACME",
-        time_zone="UTC",
-    )
-    provider = add_provider(engine, settings, now=NOW, author=author)
-    period = add_period(
-        engine, provider.id, date(2026, 11, 1), date(2026, 11, 30), now=NOW, author=author
-    )
-    replace_catalogue(engine, provider.id, [], [], now=NOW, author=author)
+    author, found = Author(actor="test"), {}
+    for number, tenant in tenants.items():
+        settings = ProviderSettings(
+            name=f"Acme {number}",
+            tenant=f"T{tenant}",
+            integration="jasper",
+            base_url="https://rest.example.com",
+            credential_ref="env:ACME",
+            time_zone="UTC",
+        )
+        provider = add_provider(engine, settings, now=NOW, author=author)
+        period = add_period(
+            engine, provider.id, date(2026, 11, 1), date(2026, 11, 30), now=NOW, author=author
+        )
+        replace_catalogue(engine, provider.id, [], [], now=NOW, author=author)
+        assert (provider.id, provider.tenant_id, period.id) == (number, tenant, number)
+        found[number] = (provider, period)
+    engine.dispose()
+    return found
+
+
+def make_results_database(path):
+    """A database whose session 1 is OPTIMISING, with instance 1 that holds nothing yet."""
+    provider, period = make_providers(path, {1: 1})[1]
+    engine = open_engine(f"sqlite:///{path}")
     with writing(engine) as connection:
         session_id = insert_row(
             connection,
