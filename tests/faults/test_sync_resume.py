@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import signal
 from collections import Counter
@@ -17,12 +16,11 @@ from core.simulator.account import simulated_account
 from core.simulator.server import SimulatorServer
 from core.storage.devices import load_devices
 from core.storage.engine import open_engine
+from tests.faults.processes import PROCESSES
 from tests.faults.small_account import make_database, query
 from tests.faults.sync_child import CYCLE, NOW, synchronise
 
 N_SIMS = 2000
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.faults.sync_child"])
 
 
 @pytest.fixture(scope="module")
