@@ -52,7 +52,7 @@ def merge_at_once(engine: sa.Engine, frame: pl.DataFrame) -> None:
 def read_at_once(engine: sa.Engine, like: pl.DataFrame) -> pl.DataFrame:
     """All rows into one frame."""
     with reading(engine) as connection:
-        return read_frame(connection, _rows_of(like), like.schema)
+        return read_frame(connection, _rows_of(like), like.schema, in_bulk=True)
 
 
 def read_in_slices(engine: sa.Engine, like: pl.DataFrame) -> int:

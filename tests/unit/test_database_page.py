@@ -27,7 +27,7 @@ from core.storage.schema import (
 PAGE = (Path(__file__).parents[2] / "docs/database.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROOMS = {"catalogue": catalogue, "devices": devices, "sessions": sessions, "results": results}
-STATEMENTS = re.findall(r"^```sql\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+STATEMENTS = re.findall(r"^```sql\n(SELECT.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 WORDS = {"SELECT", "TOP", "FROM", "JOIN", "ON", "WHERE", "AND", "OR", "ORDER", "BY", "DESC"}
 
 
