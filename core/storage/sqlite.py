@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,20 @@ def prepare(engine: sa.Engine) -> None:
         raise StorageError(msg) from error
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS)) as connection:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _enter_wal(connection)
         except sqlite3.Error as error:
             raise _translated(error, str(path)) from error
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Switch a file to WAL; SQLite does not wait here for a writer, but at the start of its own."""
+    for _ in range(10):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def lock_migrations(connection: sa.Connection) -> None:

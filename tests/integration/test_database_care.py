@@ -185,5 +185,5 @@ def test_the_script_is_printed_without_a_database(tmp_path):
 
 
 def test_maintenance_of_an_unknown_database_is_refused():
-    with pytest.raises(NotAvailableError, match="maintenance of oracle"):
+    with pytest.raises(NotAvailableError, match="the database oracle"):
         maintenance_statements("oracle", full=False, rebuild=False)

@@ -170,6 +170,30 @@ def test_two_upgrades_at_once_both_succeed(tmp_path):
     engine.dispose()
 
 
+def test_an_upgrade_waits_for_another_process_that_makes_the_file(tmp_path):
+    """SQLite itself does not wait where a file is brought into WAL mode."""
+    path, failures = tmp_path / "fresh.db", []
+
+    def run():
+        engine = open_engine(f"sqlite:///{path}")
+        try:
+            upgrade(engine)
+        except StorageError as error:
+            failures.append(error)
+        engine.dispose()
+
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(0.3)
+    assert thread.is_alive()
+    other.execute("ROLLBACK")
+    other.close()
+    thread.join()
+    assert failures == []
+
+
 def test_a_database_of_a_newer_version_is_refused(engine):
     upgrade(engine)
     with writing(engine) as connection:
