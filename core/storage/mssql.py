@@ -65,7 +65,7 @@ def create(url: sa.URL) -> sa.Engine:
                 f"the database address names no server or no database: write it like {EXAMPLE_URL}"
             )
             raise StorageError(msg)
-        defaults = {"driver": DRIVER, "Encrypt": "yes", "ApplicationIntent": "ReadWrite"}
+        defaults = {"driver": DRIVER, "Encrypt": "yes"}
         given = {name.lower() for name in url.query}
         url = url.update_query_dict(
             {name: value for name, value in defaults.items() if name.lower() not in given}
