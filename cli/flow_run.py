@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("flows.run")
 
+MESSAGE_TIMEOUT_S = 10.0
+
 STATE = ".state"
 """Folder inside the output folder for what is no result: Prefect's database and logs."""
 
@@ -38,12 +40,14 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
     except KeyboardInterrupt:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
         _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
+        _send_what_is_left(engine)
         sys.stderr.write("interrupted: no session of this run is left open\n")
         raise
     except CarrierOptError:
         raise
     except Exception as error:
         _cancel_what_is_left(engine, f"The run broke off: {type(error).__name__}.")
+        _send_what_is_left(engine)
         LOG.exception("the run broke off")
         msg = f"the run broke off: {type(error).__name__}: {error} (details in the log file)"
         raise CarrierOptError(msg) from error
@@ -86,3 +90,12 @@ def _cancel_what_is_left(engine: sa.Engine, reason: str) -> None:
             reason=reason,
             cancelled_by=Author(actor="command line"),
         )
+
+
+def _send_what_is_left(engine: sa.Engine) -> None:
+    """Tell AMOP how the run ended, where the flow did not come to that; for a few seconds at most."""
+    from core import bootstrap
+    from core.settings import load_settings
+
+    with bootstrap.outbox_sender(engine, load_settings()) as sender:
+        sender.drain(MESSAGE_TIMEOUT_S)
