@@ -85,6 +85,7 @@ def maintain_command(
     database: Database = None,
 ) -> None:
     """Update the statistics that queries are planned by, and tend the indexes."""
+    from core.storage.engine import address_of
     from core.storage.maintenance import maintain, maintenance_script
 
     if sql:
@@ -96,7 +97,7 @@ def maintain_command(
             n_run += 1
             if sys.stderr.isatty():
                 typer.echo(statement, err=True)
-        name = engine.url.render_as_string()
+        name = address_of(engine)
     typer.echo(f"{name}: {n_run} statements run")
 
 

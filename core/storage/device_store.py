@@ -276,7 +276,7 @@ class SqlDeviceStore:
             If another process continues it.
         """
         with writing(self._engine) as connection:
-            row = sync_runs.load_run(connection, run.id)
+            row = sync_runs.lock_run(connection, run.id)
             if row["Status"] == "published":
                 return _published_counts(row)
             sync_runs.require_attempt(row, run)
@@ -304,7 +304,7 @@ class SqlDeviceStore:
     def fail(self, run: SyncRun, *, error: str, now: datetime) -> None:
         """Close the run as ``failed`` and clear its staging; a closed run stays as it is."""
         with writing(self._engine) as connection:
-            row = sync_runs.load_run(connection, run.id)
+            row = sync_runs.lock_run(connection, run.id)
             if row["Status"] == "running" and row["Attempt"] == run.attempt:
                 sync_runs.close_failed(connection, run.id, error, now)
 

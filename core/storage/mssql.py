@@ -111,6 +111,9 @@ def prepare(engine: sa.Engine) -> None:
 def lock_migrations(connection: sa.Connection) -> None:
     """Keep other upgrades away until the transaction ends, by an application lock.
 
+    Row counts are switched on again: the option lasts as long as the connection, and Alembic compares
+    the number of rows that its own record of each revision changed.
+
     Raises
     ------
     StorageError
@@ -119,7 +122,8 @@ def lock_migrations(connection: sa.Connection) -> None:
     result = connection.exec_driver_sql(
         "SET NOCOUNT ON; DECLARE @result INT; "
         f"EXEC @result = sp_getapplock @Resource = N'{_MIGRATION_LOCK}', @LockMode = 'Exclusive', "
-        f"@LockOwner = 'Transaction', @LockTimeout = {LOCK_TIMEOUT_MILLISECONDS}; SELECT @result;"
+        f"@LockOwner = 'Transaction', @LockTimeout = {LOCK_TIMEOUT_MILLISECONDS}; "
+        "SET NOCOUNT OFF; SELECT @result;"
     ).scalar_one()
     if int(result) < 0:
         msg = (
@@ -147,9 +151,13 @@ def append_only_statements(table: str) -> list[str]:
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:
-    """Let any error end the transaction; ask how readers may be kept from half a transaction."""
+    """Let any error end the transaction; ask how readers may be kept from half a transaction.
+
+    Rows are counted whatever the server's default is: guarded updates are told by their count.
+    """
     connection.timeout = STATEMENT_TIMEOUT_SECONDS
     cursor = connection.cursor()
+    cursor.execute("SET NOCOUNT OFF")
     cursor.execute("SET XACT_ABORT ON")
     cursor.execute(
         "SELECT snapshot_isolation_state, is_read_committed_snapshot_on "
@@ -280,8 +288,12 @@ def maintenance_statements(table_names: Sequence[str], *, full: bool, rebuild: b
 
 
 def run_each(engine: sa.Engine, statements: Sequence[str]) -> Iterator[str]:
-    """Run statements, each committed by itself, so that no lock outlives the one that needs it."""
+    """Run statements, each committed by itself, so that no lock outlives the one that needs it.
+
+    The connection is closed at the end: the options that a script sets would stay on it.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()
         for statement in statements:
             yield statement
             connection.exec_driver_sql(statement)

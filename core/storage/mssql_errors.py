@@ -29,6 +29,7 @@ _TRANSIENT_NUMBERS = {
     1205,  # chosen as the victim of a deadlock
     1222,  # waited too long for a lock
     3960,  # a snapshot met a newer version of a row
+    3961,  # a table or index was changed, as by a rebuild, since a snapshot began
     3966,  # the version of a row that a snapshot needs is gone
     10928, 10929, 40501, 49918, 49919, 49920,  # the service is busy
     40197, 40540, 40613,  # the database moves to another node

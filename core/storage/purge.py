@@ -25,6 +25,7 @@ from core.storage.bulk import MAX_LIST
 from core.storage.engine import reading, writing
 from core.storage.legacy_ids import FINAL_STATES
 from core.storage.purge_tables import PurgeTable, purge_tables
+from core.storage.retry import retried
 from core.storage.schema import device_sync_run, optimization_session
 
 BATCH_ROWS = 4_000
@@ -115,6 +116,7 @@ def purgeable(engine: sa.Engine, *, cutoff: datetime) -> Iterator[Purged]:
             yield Purged(sync_run_id=run_id, table=one.table.table.name, rows=one.total)
 
 
+@retried
 def _old_sessions(engine: sa.Engine, cutoff: datetime) -> Sequence[sa.Row[*tuple[Any, ...]]]:
     """Read the finished sessions that have rows to purge, and those whose purge broke off."""
     statement = (
@@ -135,6 +137,7 @@ def _is_over(cutoff: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(_SESSION.State.in_(FINAL_STATES), _SESSION.CompletedDate < cutoff)
 
 
+@retried
 def _old_runs(engine: sa.Engine, cutoff: datetime) -> Sequence[int]:
     """Read the ended runs that have rows to purge, but no provider's last published one."""
     later = device_sync_run.alias("later")
@@ -171,6 +174,7 @@ def _has_rows(root: sa.Table) -> sa.ColumnElement[bool]:
     )
 
 
+@retried
 def _sizes(engine: sa.Engine, root: sa.Table, root_id: int) -> list[_Sizes]:
     """Count the rows under a root, table by table in the order of the purge."""
     with reading(engine) as connection:
@@ -182,6 +186,7 @@ def _sizes(engine: sa.Engine, root: sa.Table, root_id: int) -> list[_Sizes]:
         ]
 
 
+@retried
 def _mark(
     engine: sa.Engine,
     session: sa.Row[*tuple[Any, ...]],
@@ -223,24 +228,25 @@ def _delete(
         for owners, rows in _packed(one.rows_by_owner, batch_rows):
             left = rows
             while left > 0:
-                with writing(engine) as connection:
-                    n_deleted = _delete_batch(connection, one.table, owners, left, batch_rows)
+                n_deleted = _delete_batch(engine, one.table, owners, left, batch_rows)
                 if not n_deleted:
                     break  # another purge was faster
                 left -= n_deleted
                 yield one.table.table.name, n_deleted
 
 
+@retried
 def _delete_batch(
-    connection: sa.Connection, table: PurgeTable, owners: Sequence[int], left: int, batch_rows: int
+    engine: sa.Engine, table: PurgeTable, owners: Sequence[int], left: int, batch_rows: int
 ) -> int:
     """Delete all rows of some owners, or the first ones of a single owner that has too many."""
     statements = [table.delete_owned(owners)]
-    if left > batch_rows:
-        bound = connection.execute(table.bound(owners[0], batch_rows)).one_or_none()
-        if bound is not None:
-            statements = table.delete_up_to(owners[0], bound)
-    return sum(connection.execute(statement).rowcount for statement in statements)
+    with writing(engine) as connection:
+        if left > batch_rows:
+            bound = connection.execute(table.bound(owners[0], batch_rows)).one_or_none()
+            if bound is not None:
+                statements = table.delete_up_to(owners[0], bound)
+        return sum(connection.execute(statement).rowcount for statement in statements)
 
 
 def _packed(

@@ -43,6 +43,7 @@ def open_run(connection: sa.Connection, request: RunRequest, now: datetime) -> S
         If the run of another process is at work.
     """
     run = device_sync_run.c
+    _lock(connection, run.ServiceProviderId == request.service_provider_id)
     left = (
         connection.execute(
             sa.select(device_sync_run)
@@ -88,6 +89,18 @@ def open_run(connection: sa.Connection, request: RunRequest, now: datetime) -> S
     )
 
 
+def lock_run(connection: sa.Connection, run_id: int) -> sa.RowMapping:
+    """Read a run that this transaction goes on with; whoever else wants to waits until it ends.
+
+    Raises
+    ------
+    StorageError
+        If there is none of that number.
+    """
+    _lock(connection, device_sync_run.c.Id == run_id)
+    return load_run(connection, run_id)
+
+
 def load_run(connection: sa.Connection, run_id: int) -> sa.RowMapping:
     """Read a run.
 
@@ -113,7 +126,7 @@ def require_running(connection: sa.Connection, run: SyncRun) -> None:
     FencedOffError
         If another process goes on with it.
     """
-    row = load_run(connection, run.id)
+    row = lock_run(connection, run.id)
     if row["Status"] != "running":
         msg = f"synchronisation run {run.id} is {row['Status']}, not running: nothing can be staged in it"
         raise StorageError(msg)
@@ -253,6 +266,12 @@ def previous_period(connection: sa.Connection, run: sa.RowMapping) -> int:
         .limit(1)
     ).scalar()
     return found or 0
+
+
+def _lock(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> None:
+    """Change runs to what they are, since on SQL Server a row that is only read is not locked."""
+    same = device_sync_run.c.Attempt
+    connection.execute(sa.update(device_sync_run).where(condition).values(Attempt=same))
 
 
 def utc_now() -> datetime:

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from core.carriers.base import ScanBookmark
 from core.domain import MAX_USAGE_BYTES
@@ -789,3 +790,26 @@ def test_a_publish_that_dies_leaves_everything_as_it_was(engine, store):
         assert connection.execute(sa.select(device.c.LastSyncRunId).distinct()).scalars().all() == [
             run.id
         ]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, run: start(store),
+        lambda store, run: stage_devices(store, run, devices(("2", "A", 1))),
+        lambda store, run: store.close_staging(run),
+        publish,
+        lambda store, run: store.fail(run, error="x", now=NOW),
+    ],
+    ids=["open", "stage", "close", "publish", "fail"],
+)
+def test_a_run_is_locked_before_anything_is_decided_by_what_it_is(store, engine, write):
+    """SQLite has one writer at a time; elsewhere two processes would both find the run theirs."""
+    run = start(store)
+    stage_devices(store, run, devices(("1", "A", 0)))
+    told = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, text, *_: told.append(text))
+    write(store, run)
+    of_runs = [text for text in told if "DeviceSyncRun" in text.replace("DeviceSyncRunId", "")]
+    assert of_runs[0].startswith("UPDATE")
+    assert next(text for text in told if not text.startswith("BEGIN")) == of_runs[0]

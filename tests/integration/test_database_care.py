@@ -6,10 +6,12 @@ import json
 import shutil
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 import sqlfluff
 from typer.testing import CliRunner
 
@@ -182,6 +184,23 @@ def test_the_script_is_printed_without_a_database(tmp_path):
     result = run("maintain", "--sql", "--full", "--database", f"sqlite:///{tmp_path / 'none.db'}")
     assert result.stdout == maintenance_script(full=True, rebuild=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mssql+pyodbc://me:hunter2@host/fleet",
+        "mssql+pyodbc:///?odbc_connect=Server%3Dhost%3BDatabase%3Dfleet%3BUID%3Dme%3BPWD%3Dhunter2",
+    ],
+)
+def test_maintenance_names_the_database_without_its_password(monkeypatch, url):
+    @contextmanager
+    def opened(_database):
+        yield SimpleNamespace(url=sa.make_url(url), dialect=SimpleNamespace(name="mssql"))
+
+    monkeypatch.setattr("cli.db_care.open_current", opened)
+    monkeypatch.setattr("core.storage.maintenance.maintain", lambda *_, **__: iter(["x"]))
+    assert run("maintain").output == "fleet on host: 1 statements run\n"
 
 
 def test_maintenance_of_an_unknown_database_is_refused():

@@ -12,10 +12,11 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+import stamina
 from sqlalchemy import event
 
 from core.changes.proposals import propose_changes
-from core.errors import InputError, SessionError, StorageError
+from core.errors import InputError, SessionError, StorageError, TransientStorageError
 from core.sessions.lifecycle import open_session, parse_parameters
 from core.sessions.ownership import Owner
 from core.stages.purging import preview_purge, purge_old_results
@@ -23,6 +24,7 @@ from core.storage.engine import open_engine, reading, writing
 from core.storage.instances import find_instances, load_instance
 from core.storage.outcomes import load_outcome
 from core.storage.purge import BATCH_ROWS, purge
+from core.storage.retry import ATTEMPTS
 from core.storage.sessions import list_sessions, load_session
 from tests.faults.purge_data import (
     AUTHOR,
@@ -85,6 +87,27 @@ def test_only_the_rows_of_old_finished_sessions_and_runs_go(path, batch_rows):
     assert after == expected
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_purge_goes_on_where_the_database_could_not_do_it_this_time(engine, path):
+    expected = left_of(contents(path), belongs_to_doomed(contents(path)))
+    n_statements = n_failed = 0
+
+    def fail(*_):
+        nonlocal n_statements, n_failed
+        n_statements += 1
+        if n_statements % 17 == 0:
+            n_failed += 1
+            raise TransientStorageError("chosen as the victim of a deadlock")
+
+    event.listen(engine, "before_cursor_execute", fail)
+    with stamina.set_testing(True, attempts=ATTEMPTS, cap=True):
+        steps = list(purging(engine))
+    after = contents(path)
+    assert n_failed > 5
+    assert len(after.pop("AuditEvent")) == sum(step.table is None for step in steps)
+    expected.pop("AuditEvent")
+    assert after == expected
 
 
 def test_a_second_purge_finds_nothing(path):

@@ -209,6 +209,7 @@ URL = open_engine(address(1433)).url if importlib.util.find_spec("pyodbc") else 
         (odbc("40001", "deadlock victim", 1205), False, TransientStorageError, "deadlock victim"),
         (odbc("40001", "deadlock victim", 1205), True, TransientStorageError, "deadlock victim"),
         (odbc("42000", "deadlock victim", 1205), False, TransientStorageError, "deadlock victim"),
+        (odbc("42000", "metadata not versioned", 3961), False, TransientStorageError, "versioned"),
         (odbc("HYT00", "Query timeout expired", 0), False, TransientStorageError, "timeout"),
         (odbc("08S01", "Communication link failure", 0), False, TransientStorageError, "link fail"),
         (odbc("08S01", "Communication link failure", 0), True, StorageError, "is unknown"),

@@ -1,0 +1,69 @@
+"""Options that last as long as a connection to SQL Server: nothing may leave row counts off (D3, S2)."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from core.storage import mssql
+
+
+def counts_rows(text):
+    """Whether rows are counted after a batch that found them counted."""
+    found = re.findall(r"SET NOCOUNT (ON|OFF)", text)
+    return not found or found[-1] == "OFF"
+
+
+class Connection:
+    """Stands for one of SQLAlchemy and one of the driver; remembers what it is told."""
+
+    def __init__(self):
+        self.told = []
+        self.engine = SimpleNamespace(url=sa.make_url("mssql+pyodbc://u@h/d"))
+
+    def exec_driver_sql(self, text):
+        self.told.append(text)
+        return SimpleNamespace(scalar_one=lambda: 0)
+
+    def cursor(self):
+        return SimpleNamespace(
+            execute=self.told.append, fetchone=lambda: (1, True), close=lambda: None
+        )
+
+    def commit(self):
+        pass
+
+
+def test_the_lock_of_an_upgrade_leaves_rows_counted():
+    """Else Alembic is told -1 rows by its second revision and gives up."""
+    connection = Connection()
+    mssql.lock_migrations(connection)
+    (batch,) = connection.told
+    assert batch.startswith("SET NOCOUNT ON")
+    assert counts_rows(batch)
+    assert batch.index("SET NOCOUNT OFF") < batch.index("SELECT @result")
+
+
+def test_a_new_connection_counts_rows_whatever_the_default_of_the_server():
+    connection = Connection()
+    mssql._prepare_connection(connection, SimpleNamespace(info={}))
+    assert connection.told[:2] == ["SET NOCOUNT OFF", "SET XACT_ABORT ON"]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_connection_of_a_maintenance_is_not_used_again(tmp_path, is_stopped):
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'd.db'}")
+    opened = []
+    event.listen(engine, "connect", lambda *_: opened.append(1))
+    steps = mssql.run_each(engine, ["SELECT 1", "SELECT 2"])
+    told = [next(steps)] if is_stopped else list(steps)
+    steps.close()
+    assert told == ["SELECT 1", "SELECT 2"][: len(told)]
+    engine.connect().close()
+    assert len(opened) == 2
+    assert engine.pool.checkedout() == 0
+    engine.dispose()
