@@ -33,6 +33,8 @@ LOCK_TIMEOUT_MILLISECONDS = 60_000
 """How long an upgrade waits for another one."""
 
 _LEVEL = "carrier_opt_isolation_level"
+_IS_LEVEL_SET = "carrier_opt_is_level_set"
+_IS_ENDING = "carrier_opt_is_ending"
 _MIGRATION_LOCK = "carrier-opt migrations"
 
 _APPEND_ONLY = """
@@ -88,6 +90,9 @@ def create(url: sa.URL) -> sa.Engine:
         )
         raise StorageError(msg) from error
     event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "reset", _leave_level)
+    event.listen(engine, "begin", _note_begin)
+    event.listen(engine, "commit", _note_commit)
     event.listen(engine, "handle_error", _raise_translated)
     return engine
 
@@ -142,7 +147,9 @@ def begin_reading(connection: sa.Connection) -> None:
     """
     level = connection.info[_LEVEL]
     if level != "READ COMMITTED":  # the default
-        connection.execution_options(isolation_level=level)
+        connection.info[_IS_LEVEL_SET] = True
+        connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        connection.rollback()  # what has begun at another level can be no snapshot
 
 
 def append_only_statements(table: str) -> list[str]:
@@ -171,6 +178,22 @@ def _prepare_connection(connection: Any, record: Any) -> None:
     )
 
 
+def _leave_level(connection: Any, record: Any, state: sa.PoolResetState) -> None:
+    """Give a reader's connection back as it was; the pool throws it away if that fails."""
+    del state
+    if record.info.pop(_IS_LEVEL_SET, False):
+        connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def _note_begin(connection: sa.Connection) -> None:
+    connection.info[_IS_ENDING] = False
+
+
+def _note_commit(connection: sa.Connection) -> None:
+    """Remember that a commit is under way: unlike a rollback, it may have taken effect if it fails."""
+    connection.info[_IS_ENDING] = True
+
+
 def _raise_translated(context: sa.ExceptionContext) -> None:
     """Raise the error tree's exceptions for the driver's; broken constraints stay as they are."""
     import pyodbc
@@ -181,12 +204,13 @@ def _raise_translated(context: sa.ExceptionContext) -> None:
         return
     if sql_number(original) == APPEND_ONLY_NUMBER:
         raise sa.exc.IntegrityError(context.statement, None, original) from original
-    is_connecting = context.connection is None
+    connection = context.connection
+    is_statement = context.statement is not None or context.execution_context is not None
     raise translated(
         original,
         context.engine.url,
-        is_connecting=is_connecting,
-        is_ending=not is_connecting and context.statement is None,
+        is_connecting=connection is None,
+        is_ending=connection is not None and not is_statement and connection.info[_IS_ENDING],
     ) from original
 
 
@@ -208,8 +232,18 @@ def read_slices(
 ) -> Iterator[pl.DataFrame]:
     """Run a statement and hand out its rows in slices, within the connection's transaction."""
     with connection.execute(statement) as result:
-        while rows := result.cursor.fetchmany(n_rows):
+        while rows := _fetched(result.cursor, n_rows, connection.engine.url):
             yield pl.DataFrame([tuple(row) for row in rows], schema=dict(schema), orient="row")
+
+
+def _fetched(cursor: Any, n_rows: int, url: sa.URL) -> Sequence[Sequence[object]]:
+    """Take rows from the driver itself, past SQLAlchemy, which therefore sees no error of it."""
+    import pyodbc
+
+    try:
+        return cursor.fetchmany(n_rows)  # type: ignore[no-any-return]
+    except pyodbc.Error as error:
+        raise translated(error, url, is_connecting=False, is_ending=False) from error
 
 
 def read_slices_in_bulk(
