@@ -36,6 +36,7 @@ _LEVEL = "carrier_opt_isolation_level"
 _IS_LEVEL_SET = "carrier_opt_is_level_set"
 _IS_ENDING = "carrier_opt_is_ending"
 _MIGRATION_LOCK = "carrier-opt migrations"
+_REFUSED_LOCK = -999
 
 _APPEND_ONLY = """
 CREATE TRIGGER [TR_{table}_AppendOnly] ON [{table}] AFTER UPDATE, DELETE AS
@@ -116,20 +117,24 @@ def prepare(engine: sa.Engine) -> None:
 def lock_migrations(connection: sa.Connection) -> None:
     """Keep other upgrades away until the transaction ends, by an application lock.
 
-    Row counts are switched on again: the option lasts as long as the connection, and Alembic compares
-    the number of rows that its own record of each revision changed.
+    The driver's transactions begin with the first statement that reads or writes a table, and without
+    one such a lock is refused with -999: so a table is read first. Row counts are switched on again:
+    the option lasts as long as the connection, and Alembic compares the number of rows that its own
+    record of each revision changed.
 
     Raises
     ------
     StorageError
-        If another upgrade holds it for too long.
+        If another upgrade holds it for too long, or the server refuses the lock.
     """
     result = connection.exec_driver_sql(
-        "SET NOCOUNT ON; DECLARE @result INT; "
+        "SET NOCOUNT ON; DECLARE @result INT; SELECT @result = COUNT(*) FROM sys.databases; "  # noqa: S608 - constants
         f"EXEC @result = sp_getapplock @Resource = N'{_MIGRATION_LOCK}', @LockMode = 'Exclusive', "
         f"@LockOwner = 'Transaction', @LockTimeout = {LOCK_TIMEOUT_MILLISECONDS}; "
         "SET NOCOUNT OFF; SELECT @result;"
     ).scalar_one()
+    if int(result) == _REFUSED_LOCK:
+        raise StorageError(f"{address(connection.engine.url)} gave an upgrade no lock ({result})")
     if int(result) < 0:
         msg = (
             f"another upgrade of {address(connection.engine.url)} has been at work for more than "

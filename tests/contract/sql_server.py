@@ -197,6 +197,7 @@ def _alone(lock: sa.Engine | None) -> Iterator[None]:
         return
     with lock.begin() as connection:
         connection.exec_driver_sql(
+            "DECLARE @n INT; SELECT @n = COUNT(*) FROM sys.databases; "  # begins the transaction
             "EXEC sp_getapplock @Resource = 'carrier-opt contract suite', @LockMode = 'Exclusive', "
             "@LockOwner = 'Transaction', @LockTimeout = -1"
         )

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from core.errors import StorageError
 from core.storage import mssql
 
 
@@ -21,13 +22,14 @@ def counts_rows(text):
 class Connection:
     """Stands for one of SQLAlchemy and one of the driver; remembers what it is told."""
 
-    def __init__(self):
+    def __init__(self, answer=0):
         self.told = []
+        self.answer = answer
         self.engine = SimpleNamespace(url=sa.make_url("mssql+pyodbc://u@h/d"))
 
     def exec_driver_sql(self, text):
         self.told.append(text)
-        return SimpleNamespace(scalar_one=lambda: 0)
+        return SimpleNamespace(scalar_one=lambda: self.answer)
 
     def cursor(self):
         return SimpleNamespace(
@@ -45,7 +47,21 @@ def test_the_lock_of_an_upgrade_leaves_rows_counted():
     (batch,) = connection.told
     assert batch.startswith("SET NOCOUNT ON")
     assert counts_rows(batch)
-    assert batch.index("SET NOCOUNT OFF") < batch.index("SELECT @result")
+    assert batch.index("SET NOCOUNT OFF") < batch.index("SELECT @result;")
+
+
+def test_the_lock_of_an_upgrade_is_asked_for_within_a_transaction():
+    """With implicit transactions there is none before a table is read."""
+    connection = Connection()
+    mssql.lock_migrations(connection)
+    (batch,) = connection.told
+    assert 0 < batch.index(" FROM sys.databases") < batch.index("sp_getapplock")
+
+
+@pytest.mark.parametrize(("answer", "said"), [(-1, "another upgrade"), (-999, "no lock")])
+def test_a_lock_that_is_not_had_says_why(answer, said):
+    with pytest.raises(StorageError, match=said):
+        mssql.lock_migrations(Connection(answer))
 
 
 def test_a_new_connection_counts_rows_whatever_the_default_of_the_server():
