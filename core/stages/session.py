@@ -68,12 +68,14 @@ class SessionContext:
     def fence(self, connection: sa.Connection) -> None:
         """Stop a write of a run that the session does not belong to any more (S2).
 
+        A take-over waits until the write that passed has ended.
+
         Raises
         ------
         SessionCancelledError, FencedOffError
             If the session was cancelled, or has another attempt by now.
         """
-        stored = sessions.load_session(connection, self.session_id)
+        stored = sessions.load_session(connection, self.session_id, is_held=True)
         if stored is not None and stored.state is SessionState.CANCELLED:
             raise SessionCancelledError(f"session {self.session_id} was cancelled")
         if stored is None or stored.attempt != self.attempt or not stored.state.is_working:

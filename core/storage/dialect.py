@@ -7,7 +7,7 @@ of an engine or connection. Nothing outside the two asks which database it is ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import sqlalchemy as sa
@@ -39,6 +39,9 @@ class Dialect(Protocol):
 
     def begin_reading(self, connection: sa.Connection) -> None:
         """Make the transaction that follows one consistent view."""
+
+    def held(self, statement: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+        """Keep the rows of a table that a statement reads as they are until the transaction ends."""
 
     def append_only_statements(self, table: str) -> list[str]:
         """Spell the triggers that refuse to change or delete rows of a table (D5)."""

@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from core.domain import Portal
-from core.errors import StorageError
+from core.errors import StorageError, TransientStorageError
 from core.storage.engine import insert_row, reading, writing
 from core.storage.legacy_ids import INTEGRATION_ID, PORTAL_TYPE, RunStatus
 from core.storage.records import PeriodRecord, ProviderRecord
@@ -142,6 +142,25 @@ def load_instance(connection: sa.Connection, instance_id: int) -> Instance:
             f"{instance_id}, were purged on {purged_at:%Y-%m-%d}"
         )
     return instance
+
+
+def require_unchanged(engine: sa.Engine, instance: Instance) -> None:
+    """Refuse what was read of an instance while it was purged or grouped anew.
+
+    Rows that are read in bulk may come from a later view than the instance did.
+
+    Raises
+    ------
+    StorageError
+        If it was purged.
+    TransientStorageError
+        If it was grouped anew: to be read again.
+    """
+    with reading(engine) as connection:
+        found = load_instance(connection, instance.id)
+    if found.grouped_at != instance.grouped_at:
+        msg = f"optimisation instance {instance.id} was grouped anew while it was read"
+        raise TransientStorageError(msg)
 
 
 def load_unpublished(connection: sa.Connection, instance_id: int) -> Instance:

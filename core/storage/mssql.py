@@ -1,7 +1,6 @@
 """Everything that only SQL Server needs: how it is opened, locked, filled and read fast.
 
-Through pyodbc and Microsoft's ODBC Driver 18. No statement needs MERGE, CREATE OR ALTER or the name
-of an index, so that servers that only speak the same language can do as well. What the driver says
+Through pyodbc and Microsoft's ODBC Driver 18. No statement needs MERGE or CREATE OR ALTER, so that servers that only speak the same language can do as well. What the driver says
 becomes an error of this system in :mod:`core.storage.mssql_errors`.
 """
 
@@ -155,6 +154,11 @@ def begin_reading(connection: sa.Connection) -> None:
         connection.info[_IS_LEVEL_SET] = True
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
         connection.rollback()  # what has begun at another level can be no snapshot
+
+
+def held(statement: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+    """Hold a shared lock on the rows that are read, which else is given up at once."""
+    return statement.with_hint(table, "WITH (REPEATABLEREAD)", "mssql")
 
 
 def append_only_statements(table: str) -> list[str]:

@@ -26,7 +26,7 @@ from core.outcome import (
 from core.storage.bulk import in_lists, read_frame
 from core.storage.certificates import from_json
 from core.storage.engine import reading
-from core.storage.instances import Instance, load_instance
+from core.storage.instances import Instance, load_instance, require_unchanged
 from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
@@ -59,7 +59,9 @@ def load_assignments(engine: sa.Engine, instance_id: int) -> pl.DataFrame:
     with reading(engine) as connection:
         instance = load_instance(connection, instance_id)
         require_grouped(instance)
-        return _read_assignments(connection, instance)
+        assignments = _read_assignments(connection, instance)
+    require_unchanged(engine, instance)
+    return assignments
 
 
 @retried
@@ -82,6 +84,7 @@ def load_outcome(engine: sa.Engine, instance_id: int) -> Outcome:
             sa.select(group.UnitCode).where(group.InstanceId == instance_id).distinct()
         ).scalars()
         unfinished = sorted(set(expected) - {unit.unit_id for unit in units})
+    require_unchanged(engine, instance)
     if unfinished:
         msg = (
             f"instance {instance_id} has no results yet of {len(unfinished)} solve units, "

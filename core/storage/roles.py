@@ -64,6 +64,7 @@ def roles_sql(schema: str = "dbo") -> str:
     lines = [
         "-- Run by an administrator after `carrier-opt db upgrade`, and again after each upgrade.",
         "-- Then add the logins' users: ALTER ROLE carrier_opt_runtime ADD MEMBER [user];",
+        f"-- No statement names the schema: ALTER USER [user] WITH DEFAULT_SCHEMA = [{schema}];",
         *_role(RUNTIME_ROLE),
         *(
             f"GRANT {', '.join(rights)} ON [{schema}].[{name}] TO [{RUNTIME_ROLE}];"

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from core.domain import Portal
 from core.sessions.state import WORKING_STATES, SessionState
+from core.storage.engine import dialect_of
 from core.storage.schema import optimization_session, service_provider, tenant
 
 _SESSION = optimization_session.c
@@ -137,9 +138,20 @@ def insert_session(connection: sa.Connection, new: NewSession) -> int:
     return int(inserted[0])
 
 
-def load_session(connection: sa.Connection, session_id: int) -> StoredSession | None:
-    """Read one session; None if there is none of that id."""
-    row = connection.execute(_select().where(_SESSION.Id == session_id)).mappings().one_or_none()
+def load_session(
+    connection: sa.Connection, session_id: int, *, is_held: bool = False
+) -> StoredSession | None:
+    """Read one session; None if there is none of that id.
+
+    Parameters
+    ----------
+    is_held
+        Whether nobody may change it until the transaction ends.
+    """
+    statement = _select().where(_SESSION.Id == session_id)
+    if is_held:
+        statement = dialect_of(connection).held(statement, optimization_session)
+    row = connection.execute(statement).mappings().one_or_none()
     return None if row is None else _stored(row)
 
 

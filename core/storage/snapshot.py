@@ -26,6 +26,7 @@ from core.storage.instances import (
     Instance,
     load_instance,
     load_unpublished,
+    require_unchanged,
     run_fence,
     update_instance,
 )
@@ -155,8 +156,10 @@ def load_snapshot(engine: sa.Engine, instance_id: int) -> tuple[pl.DataFrame, pl
         .order_by(sim.ICCID)
     )
     with reading(engine) as connection:
-        require_grouped(load_instance(connection, instance_id))
+        instance = load_instance(connection, instance_id)
+        require_grouped(instance)
         everything = read_frame(connection, statement, schema, in_bulk=True)
+    require_unchanged(engine, instance)
     everything = everything.with_columns(jurisdiction=pl.lit(None, dtype=pl.String))
     is_in_fleet = pl.col("reason").is_null() | (pl.col("reason") == REASON_UNPRICED)
     # No SIM of the database is locked.

@@ -91,7 +91,7 @@ def working_url(owner: sa.Engine, url: str) -> str:
     try:
         with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for statement in (
-                *(part for part in roles_sql().split(";\n") if part.strip()),
+                *(part for part in roles_sql().split(";\n") if RUNTIME_ROLE in part),
                 f"IF SUSER_ID('{name}') IS NOT NULL DROP LOGIN [{name}]",
                 f"CREATE LOGIN [{name}] WITH PASSWORD = '{password}'",
                 f"IF DATABASE_PRINCIPAL_ID('{name}') IS NOT NULL DROP USER [{name}]",
@@ -101,11 +101,13 @@ def working_url(owner: sa.Engine, url: str) -> str:
                 connection.exec_driver_sql(statement)
         working = _with_login(url, name, password)
         engine = open_engine(working)
-        with reading(engine) as connection:
-            connection.execute(sa.select(tenant.c.Id)).all()
-        engine.dispose()
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1").all()
     except (sa.exc.SQLAlchemyError, CarrierOptError):
         return url
+    with reading(engine) as connection:  # from here on a right that is missing is a failure
+        connection.execute(sa.select(tenant.c.Id)).all()
+    engine.dispose()
     return working
 
 

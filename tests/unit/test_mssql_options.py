@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import mssql as mssql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from core.errors import StorageError
-from core.storage import mssql
+from core.storage import mssql, sqlite
+from core.storage.schema import optimization_session
 
 
 def counts_rows(text):
@@ -83,3 +86,16 @@ def test_the_connection_of_a_maintenance_is_not_used_again(tmp_path, is_stopped)
     assert len(opened) == 2
     assert engine.pool.checkedout() == 0
     engine.dispose()
+
+
+def test_a_session_that_is_held_keeps_a_shared_lock_on_sql_server_alone():
+    statement = sa.select(optimization_session.c.Id)
+    held = {
+        name: str(module.held(statement, optimization_session).compile(dialect=dialect))
+        for name, module, dialect in (
+            ("mssql", mssql, mssql_dialect.dialect()),
+            ("sqlite", sqlite, sqlite_dialect.dialect()),
+        )
+    }
+    assert held["mssql"].endswith("FROM [OptimizationSession] WITH (REPEATABLEREAD)")
+    assert held["sqlite"].endswith('FROM "OptimizationSession"')
