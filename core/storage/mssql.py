@@ -6,6 +6,7 @@ becomes an error of this system in :mod:`core.storage.mssql_errors`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -296,8 +297,6 @@ def _from_arrow(batch: Any, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
 
 def _translated_arrow(error: Exception, url: sa.URL) -> StorageError:
     """Translate an error that tells SQLSTATE and number within its text."""
-    import re
-
     text = str(error)
     state = re.search(r"State: ([0-9A-Z]{5})", text)
     number = re.search(r"Native error: (-?\d+)", text)

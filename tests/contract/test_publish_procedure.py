@@ -50,13 +50,7 @@ def test_the_procedure_publishes_as_the_store_does(engine):
     if not supports(engine, "procedures"):
         pytest.skip("this database has no procedures")
     accounts, store = add_accounts(engine), SqlDeviceStore(engine)
-    request = RunRequest(
-        service_provider_id=accounts.provider(1),
-        period_id=accounts.period(1),
-        since=None,
-        page_size=50,
-        account="",
-    )
+    request = a_full_run(accounts)
     first = store.open_run(request, now=NOW)
     stage(store, first, {"1": ("A", 10), "2": ("A", 20)})
     assert run_procedure(engine, first) == (2, 0, 2, 0, 0)
@@ -76,18 +70,22 @@ def test_the_procedure_refuses_a_run_that_is_not_staged_completely(engine):
     if not supports(engine, "procedures"):
         pytest.skip("this database has no procedures")
     accounts, store = add_accounts(engine), SqlDeviceStore(engine)
-    request = RunRequest(
+    request = a_full_run(accounts)
+    run = store.open_run(request, now=NOW)
+    stage(store, run, {"1": ("A", 10)}, is_complete=False)
+    with pytest.raises(StorageError, match="not staged completely"):
+        run_procedure(engine, run)
+    assert load_devices(engine, accounts.provider(1), accounts.period(1)).is_empty()
+
+
+def a_full_run(accounts):
+    return RunRequest(
         service_provider_id=accounts.provider(1),
         period_id=accounts.period(1),
         since=None,
         page_size=50,
         account="",
     )
-    run = store.open_run(request, now=NOW)
-    stage(store, run, {"1": ("A", 10)}, is_complete=False)
-    with pytest.raises(StorageError, match="not staged completely"):
-        run_procedure(engine, run)
-    assert load_devices(engine, accounts.provider(1), accounts.period(1)).is_empty()
 
 
 def stage(store, run, sims, *, is_complete=True):
