@@ -23,6 +23,7 @@ from core.sessions.lifecycle import (
 from core.storage import schema
 from core.storage.engine import open_engine, writing
 from core.storage.migrate import upgrade
+from tests.contract.accounts import SETTINGS
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
@@ -34,22 +35,6 @@ def template(tmp_path_factory):
     engine = open_engine(f"sqlite:///{path}")
     upgrade(engine)
     made = {"CreatedBy": "test", "CreatedDate": NOW}
-    account = {
-        "Integration": "jasper",
-        "Portal": "m2m",
-        "BaseUrl": "http://127.0.0.1",
-        "CredentialRef": "env:NONE",
-        "TimeZone": "UTC",
-        "OptimizationStartHour": 2,
-        "BillableStatuses": "ACTIVATED",
-        "UsesProration": True,
-        "ProrationBasis": "cycle",
-        "PoolScope": "plan",
-        "PoolingEnabled": True,
-        "MbBytes": 1048576,
-        "Currency": "USD",
-        "PageSize": 50,
-    }
     with writing(engine) as connection:
         for tenant_id in (1, 2):
             row = {"Id": tenant_id, "Name": f"tenant {tenant_id}", **made}
@@ -60,7 +45,7 @@ def template(tmp_path_factory):
                     Id=provider_id,
                     TenantId=tenant_id,
                     Name=f"provider {provider_id}",
-                    **account,
+                    **SETTINGS,
                     **made,
                 )
             )
