@@ -6,6 +6,7 @@ seconds, SIMs a second, calls, and the peak memory of the syncing process.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -102,4 +103,6 @@ def main(sizes: tuple[int, ...]) -> None:
 
 
 if __name__ == "__main__":
-    main(tuple(int(text) for text in sys.argv[1:]) or SIZES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, metavar="N", help="SIMs")
+    main(tuple(parser.parse_args().sizes))

@@ -29,6 +29,10 @@ MAX_LIST = 500
 """Longest list of values in one statement; below the limit of every database."""
 
 
+MERGE_KEYS = 1_000
+"""Keys that are merged at once: a carrier's largest page."""
+
+
 class Merge(Enum):
     """What becomes of a column where a row with the same key is there already."""
 
@@ -95,19 +99,20 @@ def merge_frame(
     if frame.is_empty():
         return
     chosen, common = _spread(frame, keys)
-    part = ((pl.col(chosen).rank("dense") - 1) // MAX_LIST).alias("part")
-    for new in frame.with_columns(part).partition_by(
-        "part", maintain_order=True, include_key=False
-    ):
+    for new in _parts(frame, chosen):
         values = new[chosen].unique().to_list()
         is_same = sa.and_(
             table.c[chosen].in_(values), *(table.c[name] == value for name, value in common.items())
         )
         statement = sa.select(*(table.c[name] for name in frame.columns)).where(is_same)
         known = read_frame(connection, statement, frame.schema)
+        rows = new
         if not known.is_empty():
             connection.execute(sa.delete(table).where(is_same))
-        insert_frame(connection, table, _combined(pl.concat([known, new]), keys, rules, newest_by))
+            rows = pl.concat([known, new])
+        if not known.is_empty() or rows.select(keys).is_duplicated().any():
+            rows = _combined(rows, keys, rules, newest_by)
+        insert_frame(connection, table, rows)
 
 
 def read_frame(
@@ -156,6 +161,14 @@ def _spread(frame: pl.DataFrame, keys: Sequence[str]) -> tuple[str, dict[str, An
     chosen = max(keys, key=lambda name: counts[name])
     common = {name: frame[name][0] for name in keys if counts[name] == 1 and name != chosen}
     return chosen, common
+
+
+def _parts(frame: pl.DataFrame, key: str) -> Sequence[pl.DataFrame]:
+    """Cut a frame into parts with at most ``MERGE_KEYS`` values of a column, each value in one part."""
+    if frame.height <= MERGE_KEYS:
+        return [frame]
+    part = ((pl.col(key).rank("dense") - 1) // MERGE_KEYS).alias("part")
+    return frame.with_columns(part).partition_by("part", maintain_order=True, include_key=False)
 
 
 def _combined(
