@@ -159,6 +159,8 @@ class ScanBookmark:
         While it is: a page before that end, and one behind it, None: none is known.
     cursor
         Where a list that pages by cursor goes on; None elsewhere.
+    unlisted_before
+        The carrier refused to list what was modified before this time; None: it told everything.
     """
 
     asked_at: datetime
@@ -168,6 +170,7 @@ class ScanBookmark:
     low: int = 1
     high: int | None = None
     cursor: str | None = None
+    unlisted_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -67,6 +67,7 @@ ERROR_CODES = ErrorCodes(
 """Control Center's own codes by what the caller can do."""
 
 _PAST_END = "10000007"
+_TOO_OLD = "10000045"
 _NO_ROLE = "10000030"
 _MOST_VERSIONS = 20
 _UNKNOWN_CLOCK = timedelta(minutes=1)
@@ -120,6 +121,7 @@ def open_control_center(
     timeout_s: float = 30.0,
     retry: RetryPolicy | None = None,
     limiter: Limiter | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
 ) -> ControlCenterClient:
     """Open a client of one account; close it, or use it as a context manager.
 
@@ -127,6 +129,8 @@ def open_control_center(
     ----------
     limiter
         Keeps the account's rate; None: the one that all clients of this process share.
+    clock
+        Tells the time, aware: from it windows of modification times are counted back.
 
     Raises
     ------
@@ -145,7 +149,7 @@ def open_control_center(
         retry=retry,
         timeout_s=timeout_s,
     )
-    return ControlCenterClient(http, capabilities)
+    return ControlCenterClient(http, capabilities, clock=clock)
 
 
 class ControlCenterClient(HttpAccountClient):
@@ -164,7 +168,11 @@ class ControlCenterClient(HttpAccountClient):
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List SIMs so that each is seen, also while others are being modified (C2)."""
         return scan_pages(
-            self._listed, scan, window=self._capabilities.list_window, now=self._clock()
+            self._listed,
+            scan,
+            window=self._capabilities.list_window,
+            now=self._clock(),
+            too_old=_TOO_OLD,
         )
 
     def device_details(self, iccid: str) -> DeviceDetails:

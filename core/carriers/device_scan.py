@@ -18,6 +18,9 @@ A scan that was interrupted may go on in the same way, for the same reason: ever
 out carries a bookmark, from which another process goes on, beginning with that page once more; while
 the end of the list is looked for, and between windows, there are bookmarks without rows. What was modified
 meanwhile, too, is found by listing what was modified since the scan's first beginning.
+
+Some accounts refuse lists that begin long ago. Windows are counted back from now, so that all that such
+an account does list is read, and the bookmarks tell from when on.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from functools import partial
 import polars as pl
 
 from core.carriers.base import DEVICE_PAGE_SCHEMA, DevicePage, ListScan, ScanBookmark
-from core.errors import CarrierProtocolError, RetryableCarrierError
+from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 
 ACCOUNT_START = datetime(2004, 1, 1, tzinfo=UTC)
 """No SIM was modified before: the platform is not older."""
@@ -77,7 +80,12 @@ ReadPage = Callable[[datetime, datetime | None, int], ListedPage | None]
 
 
 def scan_pages(
-    read_page: ReadPage, scan: ListScan, *, window: timedelta | None, now: datetime
+    read_page: ReadPage,
+    scan: ListScan,
+    *,
+    window: timedelta | None,
+    now: datetime,
+    too_old: str | None = None,
 ) -> Iterator[DevicePage]:
     """List every SIM of the scan at least once.
 
@@ -87,6 +95,9 @@ def scan_pages(
         Longest span of modification times per list; None: any.
     now
         Aware; the newest window is open-ended, so that an early ``now`` loses nothing.
+    too_old
+        The carrier's code for a list that begins too long ago: such a window is passed over, and
+        ``unlisted_before`` of the bookmarks tells where the list begins instead.
 
     Raises
     ------
@@ -100,17 +111,29 @@ def scan_pages(
     windows = list_windows(scan, window=window, now=mark.asked_at)
     for index in range(mark.window, len(windows)):
         since, till = windows[index]
-        for step in sweep.steps(since, till, resume=mark):
-            mark = replace(
-                mark,
-                started_at=mark.started_at or sweep.started_at,
-                page=step.at,
-                low=step.low,
-                high=step.high,
-            )
-            yield _public(step.page, since, mark)
+        unlisted_before = mark.unlisted_before
+        try:
+            for step in sweep.steps(since, till, resume=mark):
+                mark = replace(
+                    mark,
+                    started_at=mark.started_at or sweep.started_at,
+                    page=step.at,
+                    low=step.low,
+                    high=step.high,
+                )
+                yield _public(step.page, since, mark)
+        except RejectedByCarrierError as error:
+            has_listed = mark.started_at is not None or sweep.has_begun
+            if too_old is None or error.code != too_old or till is None or has_listed:
+                raise
+            unlisted_before = windows[index + 1][0]
         started_at = mark.started_at or sweep.started_at
-        mark = ScanBookmark(asked_at=mark.asked_at, started_at=started_at, window=index + 1)
+        mark = ScanBookmark(
+            asked_at=mark.asked_at,
+            started_at=started_at,
+            window=index + 1,
+            unlisted_before=unlisted_before,
+        )
         yield _public(None, since, mark)
     since = (mark.started_at or now) - CLOCK_OVERLAP
     for repeat in range(MAX_DELTA_ROUNDS):
@@ -132,12 +155,12 @@ def list_windows(
 ) -> list[tuple[datetime, datetime | None]]:
     """Split the scan's time into windows, oldest first; neighbours share a second, the last is open."""
     start = scan.since or ACCOUNT_START
-    edges = [start]
-    for end in (*sorted({b for b in scan.boundaries if start < b < now}), now):
-        while window is not None and end - edges[-1] > window:
-            edges.append(edges[-1] + window)
-        if edges[-1] < end < now:
-            edges.append(end)
+    begins = {start, *(edge for edge in scan.boundaries if start < edge < now)}
+    edge = now
+    while window is not None and edge - start > window:
+        edge -= window
+        begins.add(edge)
+    edges = sorted(begins)
     tills: list[datetime | None] = [edge + timedelta(seconds=1) for edge in edges[1:]]
     return list(zip(edges, [*tills, None], strict=True))
 
@@ -164,12 +187,21 @@ class _Step:
 
 
 class _Sweep:
-    """Reads one list backward; ``started_at`` is when its first page was asked for."""
+    """Reads one list backward, and the next one, and so on.
+
+    Attributes
+    ----------
+    started_at
+        When the first page of the list that was begun last was asked for.
+    has_begun
+        Whether the carrier has answered a page of the list that is being read.
+    """
 
     def __init__(self, read_page: ReadPage, max_pages: int) -> None:
         self._read_page = read_page
         self._max_pages = max_pages
         self.started_at: datetime | None = None
+        self.has_begun = False
         self._look_again: Callable[[], bool] = lambda: True
 
     def ends_as_it_began(self) -> bool:
@@ -182,8 +214,11 @@ class _Sweep:
         """Yield the list's pages, last page first, or from where a bookmark of it is."""
 
         def read(number: int) -> ListedPage | None:
-            return self._read_page(since, till, number)
+            page = self._read_page(since, till, number)
+            self.has_begun = True
+            return page
 
+        self.has_begun = False
         self._look_again = lambda: True
         low, high = (1, None) if resume is None else (resume.low, resume.high)
         if resume is not None and resume.page is not None:

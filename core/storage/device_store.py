@@ -26,7 +26,12 @@ from core.storage.schema import (
     jasper_device_staging,
     jasper_usage_staging,
 )
-from core.storage.staged_sims import iccids_to_ask, iccids_without_usage, used_rate_plans
+from core.storage.staged_sims import (
+    iccids_to_ask,
+    iccids_unlisted,
+    iccids_without_usage,
+    used_rate_plans,
+)
 from core.storage.sync_rejects import add_rejects, count_rejects
 from core.storage.unusual_usage import UNUSUAL_ROWS, load_unusual
 from core.sync.progress import SyncProgress
@@ -169,9 +174,16 @@ class SqlDeviceStore:
 
     @retried
     def close_staging(self, run: SyncRun) -> None:
-        """Note that everything is staged, so that what is left to do is the publish."""
+        """Note that everything is staged, so that what is left to do is the publish.
+
+        A full run of which the carrier listed a part only becomes an incremental one of that part,
+        which removes no SIM.
+        """
+        values: dict[str, Any] = {"StagedAt": sync_runs.utc_now()}
+        if run.progress.unlisted_before is not None:
+            values |= {"Kind": "incremental", "ModifiedSince": run.progress.unlisted_before}
         with self._staging(run) as connection:
-            sync_runs.update_run(connection, run.id, StagedAt=sync_runs.utc_now())
+            sync_runs.update_run(connection, run.id, **values)
 
     @retried
     def used_rate_plans(self, run: SyncRun) -> list[str]:
@@ -184,6 +196,10 @@ class SqlDeviceStore:
     ) -> Iterator[list[str]]:
         """Read the SIMs on a rate plan whose whole usage is not staged yet, in slices."""
         return iccids_without_usage(self._engine, run.id, rate_plan, period_id)
+
+    def iccids_unlisted(self, run: SyncRun, *, period_id: int) -> Iterator[list[str]]:
+        """Read the SIMs with staged usage of which no row was staged, published or rejected."""
+        return iccids_unlisted(self._engine, run.id, period_id)
 
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
         """Read the staged SIMs whose activation date is needed and not asked for yet, in slices."""

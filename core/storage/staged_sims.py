@@ -11,9 +11,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.carriers.iccid import KEY_DIGITS
 from core.storage.engine import reading
 from core.storage.retry import retried
-from core.storage.schema import device, jasper_device_staging, jasper_usage_staging
+from core.storage.schema import (
+    device,
+    device_sync_reject,
+    jasper_device_staging,
+    jasper_usage_staging,
+)
 from core.storage.sync_runs import load_run
 
 ICCID_SLICE = 5_000
@@ -76,7 +82,7 @@ def iccids_without_usage(
     yield from _in_slices(engine, statement, staged.MatchKey)
     if run["Kind"] == "full":
         return
-    key = sa.func.substring(device.c.ICCID, 1, 19)
+    key = sa.func.substring(device.c.ICCID, 1, KEY_DIGITS)
     unchanged = sa.select(device.c.ICCID.label("MatchKey"), device.c.ICCID).where(
         device.c.ServiceProviderId == run["ServiceProviderId"],
         device.c.IsDeleted == sa.false(),
@@ -85,6 +91,39 @@ def iccids_without_usage(
         ~sa.exists().where(staged.DeviceSyncRunId == run_id, staged.MatchKey == key),
     )
     yield from _in_slices(engine, unchanged, device.c.ICCID)
+
+
+def iccids_unlisted(engine: sa.Engine, run_id: int, period_id: int) -> Iterator[list[str]]:
+    """ICCIDs with staged usage of a period and no SIM, staged, published or rejected, in slices."""
+    staged, usage = jasper_device_staging.c, jasper_usage_staging.c
+    reject = device_sync_reject.c
+    run = _load_run(engine, run_id)
+    is_rejected = sa.exists().where(
+        reject.DeviceSyncRunId == run_id,
+        reject.Source == "devices",
+        sa.or_(
+            sa.func.substring(reject.ICCID, 1, KEY_DIGITS) == usage.MatchKey,
+            sa.and_(reject.ColumnName == "iccid", reject.Value == usage.ICCID),
+        ),
+    )
+    is_published = sa.exists().where(
+        device.c.ServiceProviderId == run["ServiceProviderId"],
+        device.c.IsDeleted == sa.false(),
+        device.c.ICCID.between(usage.MatchKey, usage.MatchKey + "9"),
+        sa.func.substring(device.c.ICCID, 1, KEY_DIGITS) == usage.MatchKey,
+    )
+    statement = (
+        sa.select(usage.MatchKey, sa.func.max(usage.ICCID))
+        .where(
+            usage.DeviceSyncRunId == run_id,
+            usage.BillingPeriodId == period_id,
+            ~sa.exists().where(staged.DeviceSyncRunId == run_id, staged.MatchKey == usage.MatchKey),
+            ~is_rejected,
+            ~is_published,
+        )
+        .group_by(usage.MatchKey)
+    )
+    yield from _in_slices(engine, statement, usage.MatchKey)
 
 
 @retried

@@ -52,6 +52,11 @@ class SyncProgress:
     usage: UsagePlace | None = None
     usage_done: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def unlisted_before(self) -> datetime | None:
+        """The carrier refused to list what was modified before; None: it told everything."""
+        return self.scan.unlisted_before if self.scan is not None else None
+
     def with_usage_done(self, period_id: int, rate_plan: str) -> SyncProgress:
         """Return it with one rate plan's usage complete."""
         return replace(self, usage=None, usage_done=(*self.usage_done, (period_id, rate_plan)))
@@ -71,6 +76,7 @@ class SyncProgress:
                     "low": scan.low,
                     "high": scan.high,
                     "cursor": scan.cursor,
+                    "unlisted_before": scan.unlisted_before and scan.unlisted_before.isoformat(),
                 },
                 "is_listed": self.is_listed,
                 "usage": usage
@@ -106,6 +112,8 @@ class SyncProgress:
                 low=scan["low"],
                 high=scan["high"],
                 cursor=scan["cursor"],
+                unlisted_before=scan["unlisted_before"]
+                and datetime.fromisoformat(scan["unlisted_before"]),
             ),
             is_listed=content["is_listed"],
             usage=usage and UsagePlace(**usage),

@@ -20,6 +20,7 @@ from core.errors import CarrierError, CarrierProtocolError
 from core.sync.cycle_check import cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
 from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
+from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
 
 logger = logging.getLogger(__name__)
@@ -171,9 +172,10 @@ def sync_devices(
         )
     request = replace(request, since=run.since)
     try:
-        usage = _stage_all(
+        run, usage = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )
+        request = replace(request, since=run.progress.unlisted_before or request.since)
         store.close_staging(run)
         counted = store.counts(run)
         now = clock()
@@ -202,7 +204,7 @@ def _stage_all(
     *,
     clock: Callable[[], datetime],
     on_progress: Callable[[int], None],
-) -> UsageReader:
+) -> tuple[SyncRun, UsageReader]:
     run = _list_devices(client, store, run, request, on_progress=on_progress)
     usage = UsageReader(
         client=client,
@@ -211,19 +213,20 @@ def _stage_all(
         on_page=lambda: on_progress(run.staged_rows),
         is_cycle_open=lambda: request.is_open(clock()),
     )
-    usage.warnings += _unknown_plans(store, run, request)
+    usage.warnings += [*_unlisted_before(run), *_unknown_plans(store, run, request)]
     if request.reads_usage:
         if not (run.progress.usage or run.progress.usage_done):
             usage.warnings += _cycle_warnings(client, store, run, request)
         period = Period(id=request.period_id, start=request.cycle.start_date)
         plans = {*store.used_rate_plans(run), *request.known_rate_plans}
         run = usage.stage_usage(run, period, plans, is_current=True)
+        run = stage_unlisted(usage, run, period)
         if request.reads_history:
             for past in past_periods(store, request.service_provider_id, request.period_id):
                 run = usage.stage_usage(run, past, plans, is_current=False)
         usage.check_sums(run)
     usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
-    return usage
+    return run, usage
 
 
 def _list_devices(
@@ -268,6 +271,17 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
             f"{before.device_count:,}: nothing was changed; check the account at the carrier"
         )
         raise CarrierProtocolError(msg)
+
+
+def _unlisted_before(run: SyncRun) -> list[str]:
+    if run.progress.unlisted_before is None:
+        return []
+    warning = (
+        f"the carrier lists only SIMs modified since {run.progress.unlisted_before:%Y-%m-%d}: SIMs "
+        "modified before stay as they were known and unknown ones are found by their usage only; "
+        "ask the carrier to list the whole account"
+    )
+    return [warning]
 
 
 def _unknown_plans(store: DeviceStore, run: SyncRun, request: SyncRequest) -> list[str]:

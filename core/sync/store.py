@@ -252,7 +252,11 @@ class DeviceStore(Protocol):
         ...
 
     def close_staging(self, run: SyncRun) -> None:
-        """Note that everything is staged, so that what is left to do is the publish."""
+        """Note that everything is staged, so that what is left to do is the publish.
+
+        A full run of which the carrier listed a part only becomes an incremental one of that part,
+        which removes no SIM.
+        """
         ...
 
     def used_rate_plans(self, run: SyncRun) -> list[str]:
@@ -263,6 +267,10 @@ class DeviceStore(Protocol):
         self, run: SyncRun, rate_plan: str, *, period_id: int
     ) -> Iterator[list[str]]:
         """SIMs on a rate plan whose whole usage of the cycle is not staged yet, in slices."""
+        ...
+
+    def iccids_unlisted(self, run: SyncRun, *, period_id: int) -> Iterator[list[str]]:
+        """SIMs with staged usage of a period of which no row was staged, published or rejected."""
         ...
 
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:

@@ -25,15 +25,12 @@ from core.simulator.fleet import make_fleet
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
 from core.simulator.tariffs import simulated_communication_plans, simulated_rate_plans
-from core.storage import catalogue_changes
-from core.storage.audit import Author
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
 from core.storage.engine import open_engine
-from core.storage.migrate import upgrade
-from core.storage.records import ProviderSettings
 from core.storage.sync_rejects import load_rejects
 from core.sync.run import SyncRequest, sync_devices
+from tests.faults.small_account import make_database
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -52,25 +49,7 @@ REQUEST = SyncRequest(
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A database with provider 1 and its period 1."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    engine = open_engine(f"sqlite:///{path}")
-    upgrade(engine)
-    author = Author(actor="test")
-    settings = ProviderSettings(
-        name="account",
-        tenant="tenant",
-        integration="jasper",
-        base_url="http://127.0.0.1",
-        credential_ref="env:NONE",
-        time_zone="UTC",
-    )
-    provider = catalogue_changes.add_provider(engine, settings, now=NOW, author=author)
-    assert provider.id == REQUEST.service_provider_id
-    catalogue_changes.add_period(
-        engine, provider.id, CYCLE.start_date, CYCLE.end_date, now=NOW, author=author
-    )
-    engine.dispose()
-    return path
+    return make_database(tmp_path_factory.mktemp("template") / "template.db")
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""SIMs that a carrier does not list, found by their usage (C2).
+
+Some accounts refuse lists that begin long ago, so that a SIM that nobody has touched for a year is on
+none. Usage by rate plan tells of it still, and one call each reads the rest. What has no usage there
+was never active, and costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+
+from core.carriers.base import DEVICE_PAGE_SCHEMA, CarrierClient, DevicePage, ScanBookmark
+from core.errors import CarrierAuthError, RejectedByCarrierError
+from core.sync.store import DEVICE_STAGE_SCHEMA, Period, SyncRun
+from core.sync.usage import SIM_BATCH, UsageReader
+from core.sync.validation import check_devices
+
+
+def stage_unlisted(usage: UsageReader, run: SyncRun, period: Period) -> SyncRun:
+    """Where the carrier refused a part of the list, stage the SIMs of it that have usage.
+
+    Usage is read of all rate plans that the carrier offers, then the SIMs one by one, then the usage on
+    their rate plans, which may tell of more.
+
+    Raises
+    ------
+    CarrierError
+        If a SIM cannot be read, unless the carrier knows no such SIM.
+    """
+    scan = run.progress.scan
+    if scan is None or scan.unlisted_before is None:
+        return run
+    run = usage.stage_usage(run, period, _offered_plans(usage), is_current=True)
+    asked: set[str] = set()
+    while n_staged := _stage_sims(usage, run, period, scan, asked):
+        run = replace(run, staged_rows=run.staged_rows + n_staged)
+        run = usage.stage_usage(run, period, usage.store.used_rate_plans(run), is_current=True)
+    return run
+
+
+def _offered_plans(usage: UsageReader) -> list[str]:
+    try:
+        return usage.client.rate_plans()["code"].drop_nulls().to_list()
+    except (RejectedByCarrierError, CarrierAuthError) as error:
+        usage.warnings.append(f"the carrier's rate plans could not be listed: {error}")
+        return []
+
+
+def _stage_sims(
+    usage: UsageReader, run: SyncRun, period: Period, scan: ScanBookmark, asked: set[str]
+) -> int:
+    """Read and stage the SIMs that nobody was asked about; the number of good ones."""
+    n_staged = 0
+    for found in usage.store.iccids_unlisted(run, period_id=period.id):
+        iccids = [iccid for iccid in found if iccid not in asked]
+        asked.update(iccids)
+        for start in range(0, len(iccids), SIM_BATCH):
+            page = _page_of(usage.client, iccids[start : start + SIM_BATCH], scan)
+            checked = check_devices([page])
+            good = checked.good.with_columns(
+                activated_date=pl.lit(None, dtype=pl.Date),
+                asks_activation=pl.lit(value=False),  # it was active before this cycle
+                position=pl.lit(0, dtype=pl.Int64),
+            ).select(DEVICE_STAGE_SCHEMA.keys())
+            usage.store.stage_devices(run, good, checked.rejects, run.progress)
+            usage.on_page()
+            n_staged += good.height
+    return n_staged
+
+
+def _page_of(client: CarrierClient, iccids: list[str], scan: ScanBookmark) -> DevicePage:
+    rows: list[dict[str, str | None]] = []
+    for iccid in iccids:
+        try:
+            details = client.device_details(iccid)
+        except RejectedByCarrierError:
+            continue  # usage of a SIM that is gone
+        rows.append({name: getattr(details, name) for name in DEVICE_PAGE_SCHEMA})
+    return DevicePage(
+        number=0,
+        rows=pl.DataFrame(rows, schema=DEVICE_PAGE_SCHEMA),
+        raw=rows,
+        modified_since=None,
+        bookmark=scan,
+    )

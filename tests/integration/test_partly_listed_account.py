@@ -1,0 +1,201 @@
+"""An account that lists only what was modified within a year, as newer ones do (C2, C6)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from core.carriers.control_center import control_center_capabilities, open_control_center
+from core.carriers.iccid import iccid_problems
+from core.errors import CarrierDownError, RejectedByCarrierError
+from core.simulator.fleet import make_fleet
+from core.simulator.options import SimulatorOptions
+from core.simulator.server import SimulatorServer
+from core.storage.device_store import SqlDeviceStore
+from core.storage.devices import load_devices
+from core.storage.engine import open_engine
+from core.storage.sync_rejects import load_rejects
+from core.sync.run import SyncRequest, sync_devices
+from tests.faults.small_account import CYCLE, LOGIN, NOW, PLANS, make_database, small_account
+
+LISTED_FROM_MS = int((NOW - timedelta(days=364)).timestamp() * 1000)
+REQUEST = SyncRequest(
+    service_provider_id=1,
+    period_id=1,
+    cycle=CYCLE,
+    known_rate_plans=frozenset(plan.code for plan in PLANS),
+)
+FIELDS = ["iccid", "status", "rate_plan", "communication_plan"]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A database with provider 1 and its period 1."""
+    engine = open_engine(f"sqlite:///{make_database(tmp_path / 'own.db')}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def serve():
+    """Starts a simulator on a fleet."""
+    opened = []
+
+    def start(fleet, **switches):
+        options = SimulatorOptions(**switches)
+        opened.append(SimulatorServer(small_account(fleet), options, clock=lambda: NOW).start())
+        return opened[-1]
+
+    yield start
+    for server in opened:
+        server.stop()
+
+
+def synchronise(server, engine, request=REQUEST, *, now=NOW, prepare=lambda client: None):
+    with open_control_center(
+        server.base_url,
+        LOGIN,
+        capabilities=control_center_capabilities(requests_per_second=None),
+        clock=lambda: now,
+    ) as client:
+        prepare(client)
+        return sync_devices(client, SqlDeviceStore(engine), request, clock=lambda: now)
+
+
+def is_good(fleet):
+    return iccid_problems(fleet["iccid"]).is_null() & fleet["rate_plan"].is_not_null()
+
+
+def listed(fleet):
+    return fleet.filter(is_good(fleet) & (pl.col("updated_ms") >= LISTED_FROM_MS))
+
+
+def reachable(fleet):
+    """Good SIMs that were modified within a year, and those that have usage on a plan that is known.
+
+    SIMs have usage if they were ever active.
+    """
+    known = [*(plan.code for plan in PLANS), *listed(fleet)["rate_plan"]]
+    has_usage = pl.col("activated_ms").is_not_null() & pl.col("rate_plan").is_in(known)
+    is_told = (pl.col("updated_ms") >= LISTED_FROM_MS) | has_usage
+    good = fleet.filter(is_good(fleet) & is_told).drop_nulls("communication_plan")
+    return good.sort("iccid")
+
+
+def test_every_sim_that_is_listed_or_has_usage_is_stored_once_with_its_usage(serve, engine):
+    fleet = make_fleet(1500, 1, CYCLE, as_of=NOW)
+    result = synchronise(serve(fleet, strict_dates=True), engine)
+    expected = reachable(fleet)
+    assert listed(fleet).height < 0.8 * expected.height < 0.8 * fleet.height  # both ways matter
+    stored = load_devices(engine, 1, 1)
+    assert stored.select(FIELDS).rows() == expected.select(FIELDS).rows()
+    usage = pl.when(pl.col("activated_ms").is_not_null()).then("usage_bytes")
+    assert stored["usage_bytes"].to_list() == expected.select(usage).to_series().to_list()
+    assert (result.kind, result.devices, result.removed) == ("incremental", expected.height, 0)
+    assert "lists only SIMs modified since 2025-10-26" in result.warnings[0]
+    assert load_rejects(engine, result.run_id)["raw"].n_unique() == sum(result.rejects.values())
+
+
+def test_doing_it_again_changes_nothing_and_asks_for_no_sim_again(serve, engine):
+    server = serve(make_fleet(300, 1, CYCLE, as_of=NOW), strict_dates=True)
+    first = synchronise(server, engine)
+    stored = load_devices(engine, 1, 1)
+    again = synchronise(server, engine)
+    assert load_devices(engine, 1, 1).equals(stored)
+    assert again.removed == 0
+    assert again.calls < first.calls - 50  # the SIMs that were found by their usage are known now
+
+
+def test_sims_that_were_known_before_stay_when_the_carrier_stops_to_list_them(serve, engine):
+    fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
+    synchronise(serve(fleet), engine)
+    stored = load_devices(engine, 1, 1)
+    result = synchronise(serve(fleet, strict_dates=True), engine, now=NOW + timedelta(minutes=1))
+    assert load_devices(engine, 1, 1).equals(stored)
+    assert (result.removed, result.devices) == (0, listed(fleet).height)
+
+
+def test_a_change_at_the_carrier_arrives(serve, engine):
+    server = serve(make_fleet(300, 1, CYCLE, as_of=NOW), strict_dates=True)
+    synchronise(server, engine)
+    old = server.account.listed(0, LISTED_FROM_MS - 1, "ACTIVATED")[0]
+    server.account.change(old, {"ratePlan": "FLEX-2GB"}, NOW)
+    synchronise(server, engine, replace(REQUEST, since=NOW - timedelta(hours=1)))
+    stored = load_devices(engine, 1, 1)
+    iccid = server.account.iccid[old].decode()
+    assert stored.filter(iccid=iccid)["rate_plan"].to_list() == ["FLEX-2GB"]
+
+
+def test_a_run_that_dies_between_the_sims_found_by_usage_is_right_when_it_is_run_again(
+    serve, engine, monkeypatch
+):
+    fleet = make_fleet(600, 1, CYCLE, as_of=NOW)
+    server = serve(fleet, strict_dates=True)
+    stage, staged = SqlDeviceStore.stage_devices, []
+
+    def dies(store, run, rows, rejects, progress):
+        if run.progress.is_listed:
+            staged.append(rows.height)
+            if len(staged) == 3:
+                raise KeyboardInterrupt
+        stage(store, run, rows, rejects, progress)
+
+    monkeypatch.setattr(SqlDeviceStore, "stage_devices", dies)
+    with pytest.raises(KeyboardInterrupt):
+        synchronise(server, engine)
+    monkeypatch.undo()
+    assert load_devices(engine, 1, 1).is_empty()
+    synchronise(server, engine)
+    expected = reachable(fleet)
+    assert load_devices(engine, 1, 1).select(FIELDS).rows() == expected.select(FIELDS).rows()
+
+
+def test_a_sim_of_the_usage_that_the_carrier_does_not_know_is_passed_over(serve, engine):
+    fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
+    found = reachable(fleet).join(listed(fleet), on="iccid", how="anti")
+    unknown = found["iccid"][0]
+
+    def forget(client):
+        read = client.device_details
+
+        def details(iccid):
+            if iccid == unknown:
+                raise RejectedByCarrierError("no such SIM", code="20000001", status=404)
+            return read(iccid)
+
+        client.device_details = details
+
+    synchronise(serve(fleet, strict_dates=True), engine, prepare=forget)
+    expected = reachable(fleet).filter(pl.col("iccid") != unknown)
+    assert load_devices(engine, 1, 1)["iccid"].to_list() == expected["iccid"].to_list()
+
+
+def test_a_carrier_that_answers_no_more_ends_the_run_and_changes_nothing(serve, engine):
+    def take_down(client):
+        def details(_iccid):
+            raise CarrierDownError(6, "HTTP 503")
+
+        client.device_details = details
+
+    server = serve(make_fleet(300, 1, CYCLE, as_of=NOW), strict_dates=True)
+    with pytest.raises(CarrierDownError):
+        synchronise(server, engine, prepare=take_down)
+    assert load_devices(engine, 1, 1).is_empty()
+
+
+def test_sims_on_a_plan_that_nobody_has_entered_yet_are_found_by_the_carriers_list_of_plans(
+    serve, engine
+):
+    fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
+    server = serve(fleet, strict_dates=True)
+    result = synchronise(server, engine, replace(REQUEST, known_rate_plans=frozenset()))
+    assert result.devices == reachable(fleet).height
+    missing = synchronise(
+        serve(fleet, strict_dates=True, is_account_admin=False),
+        engine,
+        replace(REQUEST, known_rate_plans=frozenset()),
+    )
+    assert "rate plans could not be listed" in " ".join(missing.warnings)
