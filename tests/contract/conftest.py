@@ -24,6 +24,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from core.storage.device_store import SqlDeviceStore
+from core.sync.store import DeviceStore
 from tests.contract.accounts import Accounts, add_accounts
 from tests.contract.sql_server import URL_VARIABLE, ServerDatabase
 from tests.contract.sqlite_files import SqliteFiles
@@ -86,3 +88,9 @@ def engine(databases: Databases) -> Iterator[sa.Engine]:
 def accounts(engine: sa.Engine) -> Accounts:
     """Three carrier accounts of two tenants in ``engine``."""
     return add_accounts(engine)
+
+
+@pytest.fixture
+def store(engine: sa.Engine, accounts: Accounts) -> DeviceStore:
+    """The device store of ``engine``."""
+    return SqlDeviceStore(engine)
