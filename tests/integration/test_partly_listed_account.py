@@ -156,12 +156,13 @@ def test_a_run_that_dies_between_the_sims_found_by_usage_is_right_when_it_is_run
 def test_a_sim_of_the_usage_that_the_carrier_does_not_know_is_passed_over(serve, engine):
     fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
     found = reachable(fleet).join(listed(fleet), on="iccid", how="anti")
-    unknown = found["iccid"][0]
+    unknown, asked = found["iccid"][0], []
 
     def forget(client):
         read = client.device_details
 
         def details(iccid):
+            asked.append(iccid)
             if iccid == unknown:
                 raise RejectedByCarrierError("no such SIM", code="20000001", status=404)
             return read(iccid)
@@ -171,6 +172,7 @@ def test_a_sim_of_the_usage_that_the_carrier_does_not_know_is_passed_over(serve,
     synchronise(serve(fleet, strict_dates=True), engine, prepare=forget)
     expected = reachable(fleet).filter(pl.col("iccid") != unknown)
     assert load_devices(engine, 1, 1)["iccid"].to_list() == expected["iccid"].to_list()
+    assert len(asked) == len(set(asked))
 
 
 def test_a_carrier_that_answers_no_more_ends_the_run_and_changes_nothing(serve, engine):
