@@ -30,12 +30,17 @@ from core.simulator.payloads import (
     DeviceRows,
     cycle_usage,
     device_details,
-    newest_version,
     rate_plan_entry,
     unknown_type_entries,
     usage_zones,
 )
 from core.simulator.reply import ApiError, Reply, error_reply, html_reply, json_reply
+from core.simulator.versions import (
+    newest_version,
+    rows_on_version,
+    usage_on_version,
+    version_asked_for,
+)
 from core.simulator.zones import usage_in_zone
 
 __all__ = ["API_ROOT", "ApiError", "ControlCenterApi", "Reply", "error_reply", "html_reply"]
@@ -182,9 +187,12 @@ class ControlCenterApi:
             raise ApiError(400, "10000013", "Invalid rate plan.")
         with self._account.lock:
             start = self._cycle_start(query)
-            rows = self._of_version(plan, self._account.rows_on_plan(plan, start), query)
+            version = version_asked_for(plan, query.get("ratePlanVersion"), self._options)
+            on_plan = self._account.rows_on_plan(plan, start)
+            rows = rows_on_version(plan, on_plan, version, self._options)
             page, is_last, number = self._page(rows, query)
-            usage = self._account.plan_usage_columns(plan, page, start)
+            used = self._account.plan_usage_columns(plan, page, start)
+            usage = usage_on_version(plan, used, version, self._options)
             zones = usage_zones(self._account.iccid[page].tolist(), usage)
         return Reply(
             status=200,
@@ -198,15 +206,6 @@ class ControlCenterApi:
         if self._account.cycle_from(start) is None:
             raise ApiError(400, "10000032", "CycleStartDate is not one of the last three cycles.")
         return start
-
-    def _of_version(self, plan: str, rows: Ints, query: Query) -> Ints:
-        """Rows on the version of a plan that is asked for, by default the newest."""
-        newest = newest_version(plan, self._options)
-        text = query.get("ratePlanVersion", str(newest))
-        version = whole(text, "10000028", "Invalid request: ratePlanVersion.")
-        if not 1 <= version <= newest:
-            raise ApiError(400, "10000028", "Invalid request: ratePlanVersion.")
-        return rows if newest == 1 else rows[rows % 2 == version - 1]
 
     def _rate_plans(self, query: Query) -> Reply:
         self._check_role(is_allowed=self._options.is_account_admin)

@@ -53,7 +53,15 @@ class SimulatorOptions:
         ``/rateplans`` also lists plans of types that cannot be optimised: event, prepaid, fixed
         pool. No SIM has them and none can be put on them.
     plans_with_two_versions
-        Names of plans of which versions 1 and 2 are in use: odd rows of the fleet are on version 2.
+        Names of plans of which two versions are in use: odd rows of the fleet are on the newer one.
+    versions_in_use
+        Numbers of those two versions, the newer one last; there may be versions in between.
+    splits_usage_by_version
+        Every SIM of those plans had half of its usage on each of the two versions.
+    version_answers
+        What ``/usages`` says to a ``ratePlanVersion`` that the plan does not have: error 10000028, or
+        an empty list. "ignored": the parameter means nothing, whatever it is. "refused": every
+        call with it is error 10000028. In these two cases the list is of all versions together.
     """
 
     username: str = "simulator"
@@ -76,6 +84,9 @@ class SimulatorOptions:
     iccid_digits: Literal[19, 20, "both"] | None = None
     has_unknown_plan_types: bool = False
     plans_with_two_versions: tuple[str, ...] = ()
+    versions_in_use: tuple[int, int] = (1, 2)
+    splits_usage_by_version: bool = False
+    version_answers: Literal["error", "empty", "ignored", "refused"] = "error"
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_page_size <= 10_000:
@@ -83,6 +94,10 @@ class SimulatorOptions:
             raise ValueError(msg)
         if self.requests_per_second is not None and self.requests_per_second <= 0:
             msg = "requests per second must be above 0; leave it out for an unlimited account"
+            raise ValueError(msg)
+        older, newer = self.versions_in_use
+        if not 1 <= older < newer:
+            msg = f"the two versions in use are 1 or more and rise, not {older} and {newer}"
             raise ValueError(msg)
         if self.usage_growth_percent < 0 or self.async_seconds < 0:
             msg = "usage growth and the delay of changes are 0 or more"
