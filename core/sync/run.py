@@ -226,6 +226,7 @@ def _stage_all(
                 run = usage.stage_usage(run, past, plans, is_current=False)
         usage.check_sums(run)
     usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
+    usage.warnings += client.notes
     return run, usage
 
 
