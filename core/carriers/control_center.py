@@ -357,7 +357,9 @@ class ControlCenterClient(HttpAccountClient):
         rows = [tuple(text(plan.get(key)) for key in ("name", "type", "version")) for plan in plans]
         is_last = flag(reply.content.get("lastPage"))
         listed = frame(rows, RATE_PLAN_SCHEMA)
-        return ForwardPage(number=number, rows=listed, raw=plans, is_last=is_last)
+        return ForwardPage(
+            number=number, rows=listed, raw=plans, keys=("code", "version"), is_last=is_last
+        )
 
     def _page(self, resource: str, params: Mapping[str, str], number: int) -> JsonReply | None:
         """Read one page; None where the carrier says that there is no such page."""

@@ -25,6 +25,8 @@ class ForwardPage:
 
     Attributes
     ----------
+    keys
+        Columns that tell rows apart, whatever else they say.
     is_last
         None where the carrier did not say; then an empty page ends the list.
     """
@@ -32,6 +34,7 @@ class ForwardPage:
     number: int
     rows: pl.DataFrame
     raw: Sequence[object]
+    keys: tuple[str, ...]
     is_last: bool | None
 
 
@@ -113,9 +116,15 @@ def _has_more(page: ForwardPage | None) -> bool:
 
 
 def _is_repeated(page: ForwardPage | None, before: ForwardPage | None) -> bool:
+    """Whether a page has the rows of the one before: by their keys, since what they count may grow.
+
+    Rows of which none has its first key are compared whole.
+    """
     if page is None or before is None or not page.rows.height:
         return False
-    return page.rows.equals(before.rows)
+    has_keys = page.rows[page.keys[0]].count() > 0
+    columns = page.keys if has_keys else page.rows.columns
+    return page.rows.select(columns).equals(before.rows.select(columns))
 
 
 def _both_again(

@@ -179,7 +179,9 @@ class PlanUsage:
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
         usage = frame(rows, USAGE_PAGE_SCHEMA)
-        return ForwardPage(number=number, rows=usage, raw=raw, is_last=is_last)
+        return ForwardPage(
+            number=number, rows=usage, raw=raw, keys=("iccid", "zone"), is_last=is_last
+        )
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

@@ -147,3 +147,12 @@ def test_versions_are_not_searched_without_end(carrier):
     assert sum("ratePlanVersion" in call for call in server.calls) <= 2 * MOST_VERSIONS
     [note] = client.notes
     assert f"before number {10**15 - MOST_VERSIONS + 1} is not read" in note
+
+
+@pytest.mark.parametrize("growth", [0, 1])
+def test_a_page_that_comes_again_under_the_next_number_costs_no_sim(carrier, growth):
+    fault = Fault(kind=FaultKind.REPEATED_PAGE, matching="/usages", on_call=2)
+    client, server = carrier(page_size=5, usage_growth_percent=growth, faults=[fault])
+    sims = true_usage(server).keys()
+    assert told(client).keys() == sims
+    assert len(sims) > 10

@@ -27,7 +27,8 @@ class Answers:
             return None
         values, is_last = found
         rows = pl.DataFrame({"code": values}, schema={"code": pl.Int64})
-        return ForwardPage(number=number, rows=rows, raw=values, is_last=is_last)
+        rows = rows.with_columns(usage=len(self.asked))  # it grows while the list is read
+        return ForwardPage(number=number, rows=rows, raw=values, keys=("code",), is_last=is_last)
 
     def read(self, max_pages=20):
         pages = forward_pages(self, max_pages=max_pages, what="the list")
@@ -90,6 +91,12 @@ def test_a_page_under_a_wrong_number_once_is_read_again():
     true = {1: ([1], False), 2: ([2], False), 3: ([3], True)}
     answers = Answers(lambda number, call: true[1 if call == 2 else number])
     assert answers.read() == [(1, [1]), (1, [1]), (2, [2]), (3, [3])]
+
+
+def test_rows_without_a_key_are_not_taken_for_the_same():
+    pages = {1: ([None, None], False), 2: ([None, None], True)}
+    answers = Answers(lambda number, _: pages[number])
+    assert answers.read() == [(1, [None, None]), (2, [None, None])]
 
 
 def test_empty_pages_of_which_none_is_the_last_are_an_error_after_a_few_calls():
