@@ -159,7 +159,10 @@ class ControlCenterClient(HttpAccountClient):
     ) -> None:
         super().__init__(http, capabilities, clock=clock)
         self._plan_usage = PlanUsage(
-            read_page=self._usage_page, read_plans=self.plan_offers, notes=self._notes
+            read_page=self._usage_page,
+            read_plans=self.plan_offers,
+            page_size=capabilities.page_size,
+            notes=self._notes,
         )
 
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
@@ -358,7 +361,12 @@ class ControlCenterClient(HttpAccountClient):
         is_last = flag(reply.content.get("lastPage"))
         listed = frame(rows, RATE_PLAN_SCHEMA)
         return ForwardPage(
-            number=number, rows=listed, raw=plans, keys=("code", "version"), is_last=is_last
+            number=number,
+            rows=listed,
+            raw=plans,
+            keys=("code", "version"),
+            is_last=is_last,
+            is_full=listed.height >= self._capabilities.page_size,
         )
 
     def _page(self, resource: str, params: Mapping[str, str], number: int) -> JsonReply | None:

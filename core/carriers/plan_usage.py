@@ -49,6 +49,8 @@ class PlanUsage:
         Reads a page of ``/usages`` by parameters and number; None: there is no such page.
     read_plans
         Reads the account's rate plans as the carrier sends them.
+    page_size
+        SIMs, or rows of SIMs and zones, that a page has at most.
     notes
         Takes a sentence on each kind of usage that could not be read.
     newest_versions
@@ -59,6 +61,7 @@ class PlanUsage:
 
     read_page: Callable[[Mapping[str, str], int], JsonReply | None]
     read_plans: Callable[[], Iterable[Mapping[str, Any]]]
+    page_size: int
     notes: list[str]
     newest_versions: dict[str, int] | None = None
     tells_versions: bool | None = None
@@ -179,8 +182,14 @@ class PlanUsage:
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
         usage = frame(rows, USAGE_PAGE_SCHEMA)
+        n_sims = usage["iccid"].n_unique()
         return ForwardPage(
-            number=number, rows=usage, raw=raw, keys=("iccid", "zone"), is_last=is_last
+            number=number,
+            rows=usage,
+            raw=raw,
+            keys=("iccid", "zone"),
+            is_last=is_last,
+            is_full=usage.height == self.page_size or n_sims >= self.page_size,
         )
 
     def _note(self, note: str) -> None:

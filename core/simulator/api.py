@@ -191,6 +191,7 @@ class ControlCenterApi:
             on_plan = self._account.rows_on_plan(plan, start)
             rows = rows_on_version(plan, on_plan, version, self._options)
             page, is_last, number = self._page(rows, query)
+            is_last = is_last or self._options.always_says_last
             used = self._account.plan_usage_columns(plan, page, start)
             usage = usage_on_version(plan, used, version, self._options)
             zones = usage_zones(self._account.iccid[page].tolist(), usage)
@@ -224,7 +225,7 @@ class ControlCenterApi:
                 "timeStamp": f"{self._clock():%Y-%m-%dT%H:%M:%S}.000Z",
                 "pageNumber": number,
                 "ratePlans": chosen,
-                "lastPage": is_last,
+                "lastPage": is_last or self._options.always_says_last,
             }
         )
 

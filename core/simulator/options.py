@@ -19,6 +19,8 @@ class SimulatorOptions:
         Largest ``pageSize``; the real API has 50. Larger ones are for benchmarks.
     past_end
         What a page past the end gets: error 10000007, or an empty last page.
+    always_says_last
+        Every page of ``/usages`` and ``/rateplans`` has ``lastPage`` true, also where more follow.
     strict_dates
         Refuse a ``modifiedSince`` in the future (10002119) or over a year old (10000045), as newer
         accounts do.
@@ -68,6 +70,7 @@ class SimulatorOptions:
     api_key: str = field(default="simulated-key", repr=False)
     max_page_size: int = 50
     past_end: Literal["error", "empty"] = "error"
+    always_says_last: bool = False
     strict_dates: bool = False
     has_total_count: bool = False
     requests_per_second: float | None = None

@@ -32,7 +32,7 @@ def carrier():
 
     def start(*, page_size=50, faults=(), **switches):
         account = simulated_account(400, 1, CYCLE, now=NOW)
-        options = SimulatorOptions(**switches)
+        options = SimulatorOptions(max_page_size=max(50, page_size), **switches)
         server = SimulatorServer(account, options, faults=faults, clock=lambda: NOW).start()
         client = open_control_center(
             server.base_url,
@@ -156,3 +156,31 @@ def test_a_page_that_comes_again_under_the_next_number_costs_no_sim(carrier, gro
     sims = true_usage(server).keys()
     assert told(client).keys() == sims
     assert len(sims) > 10
+
+
+def test_a_full_page_that_calls_itself_the_last_is_not_believed(carrier):
+    client, server = carrier(page_size=5, always_says_last=True, **BOTH)
+    assert told(client) == true_usage(server)
+    assert len(true_usage(server)) > 10
+    assert sorted(client.rate_plans()["code"]) == sorted(server.account.rate_plans)
+
+
+@pytest.mark.parametrize("past_end", ["error", "empty"])
+def test_a_full_last_page_costs_one_call(carrier, past_end):
+    client, server = carrier(past_end=past_end)
+    n_sims = len(true_usage(server))
+    client, server = carrier(page_size=n_sims, past_end=past_end)
+    assert told(client) == true_usage(server)
+    assert sum("/usages" in call for call in server.calls) == 2
+    client, server = carrier(page_size=2 * n_sims + 1, past_end=past_end)
+    assert told(client) == true_usage(server)
+    assert sum("/usages" in call for call in server.calls) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.NOT_FOUND])
+def test_a_page_that_cannot_be_had_after_a_full_last_one_is_its_end(carrier, kind):
+    client, server = carrier(past_end="empty")
+    n_sims = len(true_usage(server))
+    fault = Fault(kind=kind, matching=f"pageSize={n_sims}&pageNumber=2", times=99)
+    client, server = carrier(page_size=n_sims, past_end="empty", faults=[fault])
+    assert told(client) == true_usage(server)
