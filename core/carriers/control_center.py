@@ -50,7 +50,7 @@ from core.carriers.json_values import (
     text,
 )
 from core.carriers.limiter import Limiter, limiter_for
-from core.carriers.plan_usage import PlanUsage
+from core.carriers.plan_usage import PlanUsage, data_bytes
 from core.errors import CarrierAuthError, CarrierProtocolError, RejectedByCarrierError
 
 API_ROOT = "/rws/api/v1"
@@ -229,13 +229,9 @@ class ControlCenterClient(HttpAccountClient):
     def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:  # noqa: ARG002
         """Read the current cycle's usage of one SIM: a page of one row; no other cycle is told."""
         content = self._http.get(f"{API_ROOT}/devices/{quote(iccid, safe='')}/ctdUsages").content
-        row = (
-            text(content.get("iccid")) or iccid,
-            "",
-            count(content.get("ctdDataUsage")),
-            count(content.get("ctdSMSUsage")),
-            count(content.get("ctdVoiceUsage")),
-        )
+        sms, voice = count(content.get("ctdSMSUsage")), count(content.get("ctdVoiceUsage"))
+        data = data_bytes(content.get("ctdDataUsage"), sms, voice)
+        row = (text(content.get("iccid")) or iccid, "", data, sms, voice)
         return UsagePage(number=1, rows=frame([row], USAGE_PAGE_SCHEMA), raw=(content,))
 
     def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:

@@ -175,9 +175,9 @@ class PlanUsage:
         what = f"GET /usages of {rate_plan!r}, page {number}"
         rows: list[tuple[object, ...]] = []
         raw: list[object] = []
-        for zone in objects(reply.content, "zones", what):
+        zones = objects(reply.content, "zones", what)
+        for zone, name in zip(zones, _zone_names(zones), strict=True):
             for device in objects(zone, "devices", what):
-                name = text(zone.get("zone"))
                 rows.append(_usage_row(name if version is None else f"{version}: {name}", device))
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
@@ -208,13 +208,27 @@ def _has_rows(pages: Iterator[UsagePage]) -> bool:
         return False
 
 
-def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...]:
+def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Names of a page's zones; one without a name has its place among those, so that they add up."""
+    n_unnamed = 0
+    for zone in zones:
+        name = text(zone.get("zone")) or ""
+        n_unnamed += not name.strip()
+        yield name if name.strip() else f"(unnamed {n_unnamed})"
+
+
+def _usage_row(zone: str, device: Mapping[str, Any]) -> tuple[object, ...]:
     usage = device.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    return (
-        text(device.get("deviceId")),
-        zone or "",
-        count(usage.get("dataUsage")),
-        sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage"))),
-        sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage"))),
-    )
+    sms = sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage")))
+    voice = sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage")))
+    data = data_bytes(usage.get("dataUsage"), sms, voice)
+    return text(device.get("deviceId")), zone, data, sms, voice
+
+
+def data_bytes(value: object, sms: int | None, voice: int | None) -> int | None:
+    """Read data usage; what is not told is 0 only beside SMS or voice that was used (U1).
+
+    Else a row without it tells nothing about the SIM, and that is unreadable: None.
+    """
+    return count(value) if value is not None or sms or voice else None

@@ -75,6 +75,12 @@ class FaultKind(StrEnum):
     """Dates of an answer about one SIM come as a number, in other forms, empty, null or zero."""
     LOST_REPLY = "lost_reply"
     """The call is carried out, and then answered with 500."""
+    BYTE_ORDER_MARK = "byte_order_mark"
+    """The body begins with the byte order mark of UTF-8."""
+    NO_DATA_USAGE = "no_data_usage"
+    """Data usage is null in the first (or only) row of usage of each zone, and missing in the others."""
+    UNNAMED_ZONES = "unnamed_zones"
+    """Zones of usage have no name: null in the first (third, ...) one, "" in the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.reply import Delivery, Reply, error_reply, html_reply
@@ -114,6 +116,26 @@ def _odd_dates(content: Content, fault: Fault) -> None:
             row[name] = _ODD_DATES[number % len(_ODD_DATES)]
 
 
+def _no_data_usage(content: Content, _: Fault) -> None:
+    if "ctdDataUsage" in content:
+        content["ctdDataUsage"] = None
+    for zone in _zones(content):
+        for number, device in enumerate(zone["devices"]):
+            device["usage"].pop("dataUsage")
+            if not number:
+                device["usage"]["dataUsage"] = None
+
+
+def _unnamed_zones(content: Content, _: Fault) -> None:
+    for number, zone in enumerate(_zones(content)):
+        zone["zone"] = "" if number % 2 else None
+
+
+def _zones(content: Content) -> list[dict[str, Any]]:
+    zones = content.get("zones")
+    return zones if isinstance(zones, list) else []
+
+
 def _in_encoding(encoding: str) -> Callable[[Fault, Reply], Reply]:
     def spoil(_: Fault, reply: Reply) -> Reply:
         content = content_of(reply)
@@ -142,6 +164,9 @@ _SPOIL: dict[FaultKind, Callable[[Fault, Reply], Reply]] = {
     FaultKind.EMPTY_PAGE: _edited(_empty_page),
     FaultKind.EMPTY_FIELDS: _edited(_empty_fields),
     FaultKind.ODD_DATES: _edited(_odd_dates),
+    FaultKind.BYTE_ORDER_MARK: lambda _, reply: replace(reply, body=BOM_UTF8 + reply.body),
+    FaultKind.NO_DATA_USAGE: _edited(_no_data_usage),
+    FaultKind.UNNAMED_ZONES: _edited(_unnamed_zones),
     FaultKind.LATIN_1: _in_encoding("latin-1"),
     FaultKind.UTF_16: _in_encoding("utf-16"),
 }

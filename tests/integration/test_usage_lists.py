@@ -18,6 +18,7 @@ from core.simulator.account import simulated_account
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
+from core.sync.validation import NOT_A_NUMBER, check_usage
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -183,4 +184,39 @@ def test_a_page_that_cannot_be_had_after_a_full_last_one_is_its_end(carrier, kin
     n_sims = len(true_usage(server))
     fault = Fault(kind=kind, matching=f"pageSize={n_sims}&pageNumber=2", times=99)
     client, server = carrier(page_size=n_sims, past_end="empty", faults=[fault])
+    assert told(client) == true_usage(server)
+
+
+@pytest.mark.parametrize("is_version_asked", [False, True])
+def test_zones_without_a_name_add_up(carrier, is_version_asked):
+    switches = BOTH if is_version_asked else {}
+    fault = Fault(kind=FaultKind.UNNAMED_ZONES, matching="/usages", times=99)
+    client, server = carrier(page_size=5, faults=[fault], **switches)
+    assert any(
+        page.rows["zone"].n_unique() > 1 for page in client.usage_pages(PLAN, CYCLE.start_date)
+    )
+    assert told(client) == true_usage(server)
+
+
+def test_data_that_is_not_told_is_rejected_unless_sms_or_voice_is(carrier):
+    fault = Fault(kind=FaultKind.NO_DATA_USAGE, times=99)
+    client, _ = carrier(faults=[fault])
+    [page] = client.usage_pages(PLAN, CYCLE.start_date)
+    used = pl.any_horizontal(pl.col("sms_count", "voice_seconds") > 0)
+    rows = page.rows
+    assert rows.filter(used)["usage_bytes"].to_list() == [0] * rows.filter(used).height
+    assert rows.filter(~used)["usage_bytes"].null_count() == rows.filter(~used).height > 0
+    assert rows.select("sms_count", "voice_seconds").null_count().row(0) == (0, 0)
+    checked = check_usage([page])
+    assert checked.rejects["reason"].to_list() == [NOT_A_NUMBER] * rows.filter(~used).height
+    for iccid, sms, voice in (
+        rows.group_by("iccid").agg(pl.sum("sms_count", "voice_seconds")).rows()
+    ):
+        own = client.sim_usage(iccid).rows
+        assert own["usage_bytes"].to_list() == [0 if sms or voice else None]
+
+
+def test_a_byte_order_mark_is_passed_over(carrier):
+    fault = Fault(kind=FaultKind.BYTE_ORDER_MARK, times=99)
+    client, server = carrier(faults=[fault])
     assert told(client) == true_usage(server)
