@@ -85,7 +85,10 @@ def test_accounts_take_the_common_options_and_replace_some(written):
         ([{"name": "a:b"}], "account 1: .*one word without colon"),
         ([{"name": "a", "cycle_start_day": 31}], "cycle_start_day is 1 to 28, not 31"),
         ([{"name": "a", "options": {"time_zone": "Mars"}}], "account 1, options: .*IANA name"),
-        ([{"name": "a", "options": {"api_key": "x"}}], "'api_key' is unknown; allowed: async_puts"),
+        (
+            [{"name": "a", "options": {"api_key": "x"}}],
+            "'api_key' is unknown; allowed: always_says_last",
+        ),
         ([{"name": "a", "options": {"past_end": "x"}}], "past_end = .*'error' or 'empty'"),
         ([{"name": "a"}, {"name": "a"}], "name a occurs twice"),
         ([{"name": "a", "port": 80}, {"name": "b", "port": 80}], "port 80 occurs twice"),
