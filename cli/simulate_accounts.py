@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from core.simulator.options import SimulatorOptions
     from core.simulator.server import SimulatorServer
 
+_WAIT_SECONDS = 0.5
+"""Ctrl-C ends no wait without an end: Polars, once imported, lets system calls begin anew."""
+
 
 def serve_several(
     path: Path,
@@ -52,7 +55,8 @@ def serve_several(
             )
         if ready_file is not None:
             write_ready(ready_file, "\n".join(lines))
-        stopping.wait()
+        while not stopping.wait(_WAIT_SECONDS):
+            pass
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     finally:
