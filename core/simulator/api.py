@@ -24,6 +24,7 @@ from core.simulator.params import (
     milliseconds,
     parse_time,
     plain_day,
+    refuse_unknown,
     whole,
 )
 from core.simulator.payloads import (
@@ -96,6 +97,8 @@ class ControlCenterApi:
         self._account.apply_due(now)
 
     def _route(self, method: str, parts: list[str], query: Query, body: bytes) -> Reply:
+        if method == "GET":
+            refuse_unknown(query, parts)
         match (method, parts):
             case ("GET", ["devices"]):
                 return self._list_devices(query)
@@ -268,7 +271,7 @@ class ControlCenterApi:
     def _check_values(self, fields: Mapping[str, object]) -> None:
         if "status" in fields and fields["status"] not in STATUSES:
             raise ApiError(400, "10000005", "Invalid SIM status.")
-        if "ratePlan" in fields and fields["ratePlan"] not in self._account.rate_plans:
+        if "ratePlan" in fields and not self._account.publishes_plan(fields["ratePlan"]):
             raise ApiError(400, "10000013", "Invalid rate plan.")
         if (
             "communicationPlan" in fields
@@ -282,7 +285,9 @@ class ControlCenterApi:
             return None
         day = effective_day(str(value))
         today = self._clock().astimezone(self._zone).date()
-        if day <= today:
+        if day < today:
+            raise ApiError(400, "10000028", "Invalid request: effectiveDate is in the past.")
+        if day == today:
             return None
         if (day - today).days > MAX_EFFECTIVE_DAYS:
             raise ApiError(

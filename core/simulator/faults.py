@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+_DAY_SECONDS = 86_400
+
 
 class FaultKind(StrEnum):
     """What can go wrong with one call."""
@@ -90,7 +92,7 @@ class Fault:
     matching
         Text that the target (method, space, path and query) contains; empty: every call.
     seconds
-        How long, for the kinds that take time; 0 or more.
+        How long, for the kinds that take time; 0 to a day.
     devices
         How many SIMs, for the kinds that are about some; 1 or more.
     """
@@ -107,8 +109,8 @@ class Fault:
             if getattr(self, name) < 1:
                 msg = f"{name} is 1 or more, not {getattr(self, name)}"
                 raise ValueError(msg)
-        if self.seconds < 0:
-            msg = f"seconds is 0 or more, not {self.seconds}"
+        if not 0 <= self.seconds <= _DAY_SECONDS:
+            msg = f"seconds is 0 to {_DAY_SECONDS:,}, not {self.seconds}"
             raise ValueError(msg)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -81,8 +82,9 @@ class SimulatorOptions:
         if not 1 <= self.max_page_size <= 10_000:
             msg = f"the largest page has 1 to 10,000 rows, not {self.max_page_size}"
             raise ValueError(msg)
-        if self.requests_per_second is not None and self.requests_per_second <= 0:
-            msg = "requests per second must be above 0; leave it out for an unlimited account"
+        rate = self.requests_per_second
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            msg = f"requests per second is a number above 0, not {rate}; leave it out for no limit"
             raise ValueError(msg)
         if self.usage_growth_percent < 0 or self.async_seconds < 0:
             msg = "usage growth and the delay of changes are 0 or more"

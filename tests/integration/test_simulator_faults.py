@@ -189,6 +189,16 @@ def test_sims_that_are_modified_during_a_scan_shift_the_pages(serve):
     assert (len(seen), len(set(seen))) == (60, 56)
 
 
+@pytest.mark.parametrize("kind", [FaultKind.TOUCH, FaultKind.VANISH])
+@pytest.mark.parametrize("since", ["soon", "2026-10-01"])
+def test_a_list_whose_beginning_cannot_be_read_is_refused_and_disturbs_nothing(serve, kind, since):
+    client, server = serve(kind, times=2)
+    before = server.account.updated_ms.tolist()
+    answer = client.get("/devices", params={"modifiedSince": since})
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "10000012")
+    assert (server.account.updated_ms.tolist(), server.account.n_devices) == (before, 60)
+
+
 def test_a_vanished_sim_is_gone_from_every_answer(serve):
     client, server = serve(FaultKind.VANISH, matching="ctdUsages")
     iccid = iccids(page(client, 1))[0]
