@@ -258,15 +258,16 @@ class ControlCenterApi:
         if not fields:
             raise ApiError(400, "10000011", "One or more required fields are missing.")
         self._check_values(fields)
-        if at is None and self._options.async_puts:
-            at = self._clock() + timedelta(seconds=self._options.async_seconds)
+        delay = self._options.async_seconds
+        if at is None and delay is not None:
+            at = self._clock() + timedelta(seconds=delay)
         if at is None:
             self._account.change(row, fields, self._clock())
         else:
             self._account.schedule(row, fields, at)
         own_form = self._account.fields(row)[0]
         shown = own_form if self._options.iccid_digits == "both" else iccid
-        return self._about_one({"iccid": shown}, 202 if self._options.async_puts else 200)
+        return self._about_one({"iccid": shown}, 200 if delay is None else 202)
 
     def _check_values(self, fields: Mapping[str, object]) -> None:
         if "status" in fields and fields["status"] not in STATUSES:

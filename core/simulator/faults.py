@@ -79,6 +79,22 @@ class FaultKind(StrEnum):
     """The call is carried out, and then answered with 500."""
 
 
+CONTROL_CENTER_ONLY = frozenset(
+    {
+        FaultKind.RATE_LIMIT_200,
+        FaultKind.RATE_LIMIT_400,
+        FaultKind.RATE_LIMIT_429,
+        FaultKind.MISSING_LAST_PAGE,
+        FaultKind.REPEATED_PAGE,
+        FaultKind.WRONG_PAGE_NUMBER,
+        FaultKind.DUPLICATES,
+        FaultKind.TOUCH,
+        FaultKind.VANISH,
+    }
+)
+"""Kinds that mean nothing to ThingSpace, whose lists have no page numbers and another order."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """On calls ``on_call`` to ``on_call + times - 1`` whose target matches, do ``kind``.

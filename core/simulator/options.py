@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+_MONTH_SECONDS = 31 * 86_400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
@@ -40,8 +42,8 @@ class SimulatorOptions:
         Begin the next cycle, with counters at 0, once the clock passes the end of the current one.
     usage_growth_percent
         What each call adds to the usage of every SIM, in percent of the fleet's usage; 0 or more.
-    async_puts, async_seconds
-        Answer a change with 202; it lands ``async_seconds`` later by the simulator's clock.
+    async_seconds
+        Answer a change with 202; it lands so much later by the simulator's clock. None: at once.
     is_essential
         An account without ``/usages`` and ``usageInZone``: error 10000030.
     is_account_admin
@@ -70,8 +72,7 @@ class SimulatorOptions:
     time_zone: str = "UTC"
     rolls_over: bool = False
     usage_growth_percent: int = 0
-    async_puts: bool = False
-    async_seconds: float = 5.0
+    async_seconds: float | None = None
     is_essential: bool = False
     is_account_admin: bool = True
     iccid_digits: Literal[19, 20, "both"] | None = None
@@ -86,8 +87,11 @@ class SimulatorOptions:
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             msg = f"requests per second is a number above 0, not {rate}; leave it out for no limit"
             raise ValueError(msg)
-        if self.usage_growth_percent < 0 or self.async_seconds < 0:
-            msg = "usage growth and the delay of changes are 0 or more"
+        if self.usage_growth_percent < 0:
+            msg = f"usage growth is 0 or more percent, not {self.usage_growth_percent}"
+            raise ValueError(msg)
+        if self.async_seconds is not None and not 0 <= self.async_seconds <= _MONTH_SECONDS:
+            msg = f"changes land 0 to {_MONTH_SECONDS:,} seconds later, not {self.async_seconds}"
             raise ValueError(msg)
         try:
             ZoneInfo(self.time_zone)
