@@ -24,6 +24,7 @@ from core.simulator.params import (
     milliseconds,
     parse_time,
     plain_day,
+    refuse_unknown,
     whole,
 )
 from core.simulator.payloads import (
@@ -101,6 +102,8 @@ class ControlCenterApi:
         self._account.apply_due(now)
 
     def _route(self, method: str, parts: list[str], query: Query, body: bytes) -> Reply:
+        if method == "GET":
+            refuse_unknown(query, parts)
         match (method, parts):
             case ("GET", ["devices"]):
                 return self._list_devices(query)
@@ -255,20 +258,21 @@ class ControlCenterApi:
         if not fields:
             raise ApiError(400, "10000011", "One or more required fields are missing.")
         self._check_values(fields)
-        if at is None and self._options.async_puts:
-            at = self._clock() + timedelta(seconds=self._options.async_seconds)
+        delay = self._options.async_seconds
+        if at is None and delay is not None:
+            at = self._clock() + timedelta(seconds=delay)
         if at is None:
             self._account.change(row, fields, self._clock())
         else:
             self._account.schedule(row, fields, at)
         own_form = self._account.fields(row)[0]
         shown = own_form if self._options.iccid_digits == "both" else iccid
-        return self._about_one({"iccid": shown}, 202 if self._options.async_puts else 200)
+        return self._about_one({"iccid": shown}, 200 if delay is None else 202)
 
     def _check_values(self, fields: Mapping[str, object]) -> None:
         if "status" in fields and fields["status"] not in STATUSES:
             raise ApiError(400, "10000005", "Invalid SIM status.")
-        if "ratePlan" in fields and fields["ratePlan"] not in self._account.rate_plans:
+        if "ratePlan" in fields and not self._account.publishes_plan(fields["ratePlan"]):
             raise ApiError(400, "10000013", "Invalid rate plan.")
         if (
             "communicationPlan" in fields
@@ -282,7 +286,9 @@ class ControlCenterApi:
             return None
         day = effective_day(str(value))
         today = self._clock().astimezone(self._zone).date()
-        if day <= today:
+        if day < today:
+            raise ApiError(400, "10000028", "Invalid request: effectiveDate is in the past.")
+        if day == today:
             return None
         if (day - today).days > MAX_EFFECTIVE_DAYS:
             raise ApiError(

@@ -265,7 +265,7 @@ def test_usage_grows_by_the_given_share_with_each_call(carrier):
 
 
 def test_an_accepted_change_lands_some_seconds_later(carrier):
-    sim = carrier(async_puts=True, async_seconds=5)
+    sim = carrier(async_seconds=5)
     iccid, old = sim.busy_sim()
     answer = sim.put(iccid, ratePlan=other_plan(old))
     assert (answer.status_code, answer.json()) == (202, {"iccid": iccid})
