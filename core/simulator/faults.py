@@ -75,6 +75,8 @@ class FaultKind(StrEnum):
     """Dates of an answer about one SIM come as a number, in other forms, empty, null or zero."""
     LOST_REPLY = "lost_reply"
     """The call is carried out, and then answered with 500."""
+    EARLY_LAST_PAGE = "early_last_page"
+    """The answer calls itself the last page of its list, whatever follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,11 @@ def _empty_page(content: Content, _: Fault) -> None:
     content["lastPage"] = True
 
 
+def _early_last_page(content: Content, _: Fault) -> None:
+    if "lastPage" in content:
+        content["lastPage"] = True
+
+
 def _rows(content: Content, fault: Fault) -> list[Content]:
     """First rows of a list of SIMs, or the answer itself."""
     rows = content.get("devices")
@@ -140,6 +145,7 @@ _SPOIL: dict[FaultKind, Callable[[Fault, Reply], Reply]] = {
     FaultKind.MISSING_LAST_PAGE: _edited(lambda content, _: content.pop("lastPage", None)),
     FaultKind.WRONG_PAGE_NUMBER: _edited(_wrong_number),
     FaultKind.EMPTY_PAGE: _edited(_empty_page),
+    FaultKind.EARLY_LAST_PAGE: _edited(_early_last_page),
     FaultKind.EMPTY_FIELDS: _edited(_empty_fields),
     FaultKind.ODD_DATES: _edited(_odd_dates),
     FaultKind.LATIN_1: _in_encoding("latin-1"),

@@ -31,7 +31,7 @@ REPLY_LOST = {
 }  # fmt: skip
 WITH_LISTS_ONLY = {
     FaultKind.MISSING_LAST_PAGE, FaultKind.REPEATED_PAGE, FaultKind.EMPTY_PAGE, FaultKind.DUPLICATES,
-    FaultKind.WRONG_PAGE_NUMBER, FaultKind.TOUCH,
+    FaultKind.WRONG_PAGE_NUMBER, FaultKind.EARLY_LAST_PAGE, FaultKind.TOUCH,
 }  # fmt: skip
 KINDS = [kind for kind in (*FaultKind, CLOSED_PORT) if kind not in WITH_LISTS_ONLY]
 FORMS = {"as listed": None, "19 digits": 19, "20 digits": 20, "both": "both"}

@@ -21,6 +21,7 @@ from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError
 from core.simulator.account import SimulatedAccount
+from core.simulator.faults import Fault, FaultKind
 from core.simulator.fleet import make_fleet
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
@@ -316,6 +317,18 @@ def test_lists_of_devices_and_of_usage_have_the_same_page_limit(serve, engine, m
     monkeypatch.setattr(ControlCenterClient, "usage_pages", noted)
     synchronise(serve(fleet_of(60)), engine, replace(REQUEST, max_pages=777))
     assert set(limits) == {777}
+
+
+def test_a_list_that_once_calls_its_first_page_the_last_removes_nothing(serve, engine):
+    fleet = good_rows(fleet_of(300))
+    this_month = pl.lit(int(NOW.timestamp() * 1000)) - 86_400_000 * 5
+    server = serve(fleet.with_columns(updated_ms=this_month + pl.int_range(fleet.height) * 1000))
+    request = replace(REQUEST, reads_usage=False)
+    synchronise(server, engine, request)
+    of_the_cycle = "modifiedSince=2026-09-30T00%3A00%3A00%2B00%3A00&pageSize=50&pageNumber=1"
+    server.script([Fault(kind=FaultKind.EARLY_LAST_PAGE, matching=of_the_cycle)])
+    result = synchronise(server, engine, request)
+    assert (result.devices, result.removed) == (fleet.height, 0)
 
 
 def test_a_list_that_is_suddenly_empty_is_no_reason_to_remove_everything(serve, engine):
