@@ -88,14 +88,21 @@ def _wrong_number(content: Content, _: Fault) -> None:
 
 
 def _empty_page(content: Content, _: Fault) -> None:
-    for name in ("devices", "zones", "ratePlans"):
+    for name in ("devices", "zones", "ratePlans", "usageHistory"):
         if name in content:
             content[name] = []
-    content["lastPage"] = True
+    _end_list(content)
 
 
 def _early_last_page(content: Content, _: Fault) -> None:
-    if "lastPage" in content:
+    if not content.keys().isdisjoint(("lastPage", "hasMoreData")):
+        _end_list(content)
+
+
+def _end_list(content: Content) -> None:
+    if "hasMoreData" in content:
+        content["hasMoreData"] = False
+    else:
         content["lastPage"] = True
 
 

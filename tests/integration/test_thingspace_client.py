@@ -136,12 +136,23 @@ def test_the_list_is_the_account_and_every_sim_comes_once(serve):
     assert client.calls == 3
 
 
-@pytest.mark.parametrize("n_devices", [0, 1, 50, 51, 100])
-def test_a_list_ends_where_the_account_does(serve, n_devices):
+@pytest.mark.parametrize(
+    ("n_devices", "n_calls_of_lists"), [(0, 2), (1, 2), (50, 2), (51, 2), (100, 3)]
+)
+def test_a_list_ends_where_the_account_does(serve, n_devices, n_calls_of_lists):
     client, server = serve(n_devices)
     pages = list(client.device_pages(ListScan(since=NOW)))
     assert [row for page in pages for row in page.rows.rows()] == expected_devices(server.account)
-    assert n_calls(server, LISTS) == max(1, -(-n_devices // 50))
+    assert n_calls(server, LISTS) == n_calls_of_lists
+
+
+@pytest.mark.parametrize("on_call", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [FaultKind.EMPTY_PAGE, FaultKind.EARLY_LAST_PAGE])
+def test_one_answer_that_wrongly_ends_the_list_loses_nothing(serve, kind, on_call):
+    client, server = serve(150, faults=[Fault(kind=kind, matching=LISTS, on_call=on_call)])
+    pages = list(client.device_pages(ListScan()))
+    assert [row for page in pages for row in page.rows.rows()] == expected_devices(server.account)
+    assert n_calls(server, LISTS) <= 5
 
 
 @pytest.mark.parametrize("n_read", [1, 2, 3])
@@ -435,6 +446,22 @@ def canned_url():
 
 
 GOOD_TOKENS = {"access_token": "a", "sessionToken": "b"}
+
+
+@pytest.mark.parametrize("number", [None, "7"])
+def test_a_list_that_comes_whole_whatever_is_asked_for_ends(canned_url, number):
+    """Without numbers of devices there is no place to go on from; with them, no new one."""
+    row = {"deviceIds": [{"kind": "iccid", "id": "8914800000000000001"}]}
+    if number:
+        row["extendedAttributes"] = [{"key": "DeviceId", "value": number}]
+    Canned.body = json.dumps({"hasMoreData": False, "devices": [row]}).encode()
+    Canned.status, Canned.tokens = 200, GOOD_TOKENS
+    with client_of(canned_url) as client:
+        found = {iccid for page in client.device_pages(ListScan()) for iccid in page.rows["iccid"]}
+        assert found == {"8914800000000000001"}
+        assert client.calls == (2 if number else 1)
+
+
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=25)
 values = (
     scalars
@@ -565,5 +592,5 @@ def test_a_whole_account_is_synchronised_through_the_adapter_of_its_provider(
     assert {iccid: tuple(rest) for iccid, *rest in stored.iter_rows()} == expected
     assert result.devices == result.usage_rows == len(expected) > 250
     assert result.activations > 5
-    assert n_calls(server, LISTS) == 3 + result.activations
+    assert n_calls(server, LISTS) == 4 + result.activations
     assert result.warnings == ()
