@@ -303,7 +303,7 @@ class CarrierHttp:
                     path,
                     params=params,
                     json=body,
-                    extensions={"trace": self._connections.trace},
+                    extensions={"trace": deadline.trace},
                 ) as response:
                     body_read = _read_body(what, response)
                     return _Answer(
