@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +104,7 @@ class CarrierHttp:
     base_url
         ``https://host``; ``http://`` is accepted for this machine's own addresses only.
     auth
-        Puts credentials into a request.
+        Puts credentials into a request; calls that it makes for that have turns of their own.
     limiter
         Shared by all clients of the account.
     codes
@@ -138,6 +139,7 @@ class CarrierHttp:
         timeout_s: float = 30.0,
     ) -> None:
         url = _checked_address(base_url)
+        self._auth = auth
         self._limiter = limiter
         self._codes = codes
         self._read_error = read_error
@@ -150,7 +152,6 @@ class CarrierHttp:
         self.seconds = 0.0
         self._client = httpx.Client(
             base_url=base_url,
-            auth=auth,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             timeout=timeout_s,
             trust_env=not _is_local(url.host),  # a proxy is for hosts outside
@@ -270,12 +271,14 @@ class CarrierHttp:
     ) -> JsonReply:
         what = f"{method} {path}"
         self.calls += 1
-        with self._limiter.slot():
-            began = time.monotonic()
-            try:
-                answer = self._exchange(what, method, path, params, body)
-            finally:
-                self.seconds += time.monotonic() - began
+        try:
+            request = self._client.build_request(method, path, params=params, json=body)
+            answer = self._authenticated(what, request)
+        except CarrierError:
+            raise
+        except Exception as error:
+            msg = f"{what}: the call cannot be made ({type(error).__name__})"
+            raise CarrierProtocolError(msg) from None
         content = json_object(answer.body, array_key=array_key)
         fault = CarrierFault() if content is None else self._read_error(content)
         if 200 <= answer.status < 300 and content is not None and not fault.code:
@@ -287,30 +290,34 @@ class CarrierHttp:
             self._limiter.rate_limited(failure.retry_after_s)
         raise failure
 
-    def _exchange(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Mapping[str, object] | None,
-    ) -> _Answer:
+    def _authenticated(self, what: str, request: httpx.Request) -> _Answer:
+        """Make a call, and those that authenticate it, which the account's limits count like any other."""
+        flow = self._auth.auth_flow(request)
+        request = next(flow)
+        while True:
+            with self._limiter.slot():
+                began = time.monotonic()
+                try:
+                    answer = self._exchange(what, request)
+                finally:
+                    self.seconds += time.monotonic() - began
+            try:
+                request = flow.send(httpx.Response(answer.status, content=answer.body))
+            except StopIteration:
+                return answer
+
+    def _exchange(self, what: str, request: httpx.Request) -> _Answer:
         """Send and receive; whatever goes wrong is an error of the tree."""
         with Deadline(self._deadline_s, self._connections) as deadline:
+            request.extensions = {**request.extensions, "trace": deadline.trace}
             try:
-                with self._client.stream(
-                    method,
-                    path,
-                    params=params,
-                    json=body,
-                    extensions={"trace": deadline.trace},
-                ) as response:
-                    body_read = _read_body(what, response)
+                with closing(self._client.send(request, stream=True)) as response:
+                    body = _read_body(what, response)
                     return _Answer(
                         status=response.status_code,
                         headers=response.headers,
-                        body=body_read,
-                        repeats_credentials=_repeats_credentials(response.request, body_read),
+                        body=body,
+                        repeats_credentials=_repeats_credentials(request, body),
                     )
             except CarrierError:
                 raise

@@ -23,6 +23,7 @@ from core.carriers.base import CarrierClient, ChangeOutcome, ListScan
 from core.carriers.credentials import Credentials
 from core.carriers.http import RetryPolicy
 from core.carriers.iccid import iccid_problems
+from core.carriers.limiter import AccountLimiter
 from core.carriers.thingspace import open_thingspace, thingspace_capabilities
 from core.domain import BillingCycle
 from core.errors import (
@@ -71,7 +72,9 @@ class Clock:
         self.now += timedelta(**span)
 
 
-def client_of(url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retry=QUICK):
+def client_of(
+    url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retry=QUICK, limiter=None
+):
     packed = ";".join((secret, ACCOUNT, SECRETS[1], password))
     return open_thingspace(
         url,
@@ -79,6 +82,7 @@ def client_of(url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retr
         capabilities=thingspace_capabilities(page_size=page_size, requests_per_second=None),
         timeout_s=10.0,
         retry=retry,
+        limiter=limiter,
     )
 
 
@@ -352,6 +356,59 @@ def test_too_many_calls_are_429_with_a_time_to_wait(serve):
     with pytest.raises(RateLimitedError, match="TooManyRequests") as caught:
         client.check()
     assert caught.value.retry_after_s == 7
+
+
+class Ticks:
+    """Time that passes while somebody waits."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+def test_an_account_of_one_call_a_second_can_log_in(serve):
+    """The carrier may count token calls: they have turns of their own."""
+    ticks = Ticks()
+    limiter = AccountLimiter(1.0, clock=ticks, sleep=ticks.wait)
+    once = RetryPolicy(attempts=1, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0)
+    client, server = serve(
+        1,
+        options=SimulatorOptions(requests_per_second=1.0, single_call=True),
+        opened_with={"limiter": limiter, "retry": once},
+    )
+    server.throttle.monotonic = ticks
+    client.check()
+    server.clock.forward(days=1)  # both tokens are dead
+    client.check()
+    assert len(server.calls) == len(server.throttle.starts) == 7
+    assert list(server.throttle.starts) == [0, 1, 2, 3, 4, 5, 6]
+    assert client.calls == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.RATE_LIMIT, FaultKind.SERVER_ERROR, FaultKind.TRUNCATED]
+)
+def test_a_bearer_token_is_kept_when_the_login_fails(serve, kind):
+    client, server = serve(1, faults=[Fault(kind=kind, matching="session/login")])
+    client.check()
+    assert (n_calls(server, "oauth2/token"), n_calls(server, "session/login")) == (1, 2)
+    assert client.calls == 2
+
+
+def test_a_bearer_token_that_died_before_the_login_is_fetched_anew(serve):
+    client, server = serve(
+        1, faults=[Fault(kind=FaultKind.SERVER_ERROR, matching="session/login", times=3)]
+    )
+    with pytest.raises(RetryableCarrierError):
+        client.check()
+    server.clock.forward(days=1)
+    client.check()
+    assert (n_calls(server, "oauth2/token"), n_calls(server, "session/login")) == (2, 5)
 
 
 def test_no_failure_shows_a_secret(serve, caplog):
