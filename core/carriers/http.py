@@ -96,6 +96,21 @@ class _Answer:
     repeats_credentials: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What is asked for; one that writes has an answer in a 2xx, whatever its body is."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int] | None = None
+    body: Mapping[str, object] | None = None
+    array_key: str | None = None
+    is_write: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class CarrierHttp:
     """JSON calls to one account.
 
@@ -184,7 +199,7 @@ class CarrierHttp:
         CarrierError
             By what the caller can do; also, at once, when the breaker is open.
         """
-        return self._repeated("GET", path, params=params, array_key=array_key)
+        return self._repeated(_Call(method="GET", path=path, params=params, array_key=array_key))
 
     def post(self, path: str, body: Mapping[str, object], *, retry: bool = True) -> JsonReply:
         """Read by POST like :meth:`get`, or write.
@@ -200,26 +215,23 @@ class CarrierHttp:
             As :meth:`get`.
         """
         if retry:
-            return self._repeated("POST", path, body=body)
-        return self._counted("POST", path, body=body, is_last_try=True)
+            return self._repeated(_Call(method="POST", path=path, body=body))
+        call = _Call(method="POST", path=path, body=body, is_write=True)
+        return self._counted(call, is_last_try=True)
 
     def put(self, path: str, body: Mapping[str, object]) -> JsonReply:
-        """Write, once: whether a lost answer took effect is for the caller to read back."""
-        return self._counted("PUT", path, body=body, is_last_try=True)
+        """Write, once: whether a lost answer took effect is for the caller to read back.
+
+        A success without a JSON object is one: the reply's content is empty.
+        """
+        call = _Call(method="PUT", path=path, body=body, is_write=True)
+        return self._counted(call, is_last_try=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _repeated(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        body: Mapping[str, object] | None = None,
-        array_key: str | None = None,
-    ) -> JsonReply:
+    def _repeated(self, call: _Call) -> JsonReply:
         for attempt in stamina.retry_context(
             on=_backoff,
             attempts=self._retry.attempts,
@@ -230,26 +242,14 @@ class CarrierHttp:
         ):
             with attempt:
                 is_last_try = attempt.num >= self._retry.attempts
-                return self._counted(
-                    method, path, params=params, body=body, array_key=array_key,
-                    is_last_try=is_last_try,
-                )  # fmt: skip
+                return self._counted(call, is_last_try=is_last_try)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _counted(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        body: Mapping[str, object] | None = None,
-        array_key: str | None = None,
-        is_last_try: bool,
-    ) -> JsonReply:
+    def _counted(self, call: _Call, *, is_last_try: bool) -> JsonReply:
         if self._failures > BREAKER_LIMIT:
             raise CarrierDownError(self._failures, self._first_failure)
         try:
-            reply = self._call(method, path, params, body, array_key)
+            reply = self._call(call)
         except RetryableCarrierError as error:
             if is_last_try:
                 self._first_failure = self._first_failure if self._failures else str(error)
@@ -261,25 +261,22 @@ class CarrierHttp:
         self._failures = 0
         return reply
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Mapping[str, object] | None,
-        array_key: str | None,
-    ) -> JsonReply:
-        what = f"{method} {path}"
+    def _call(self, call: _Call) -> JsonReply:
+        what = str(call)
         self.calls += 1
         try:
-            request = self._client.build_request(method, path, params=params, json=body)
+            request = self._client.build_request(
+                call.method, call.path, params=call.params, json=call.body
+            )
             answer = self._authenticated(what, request)
         except CarrierError:
             raise
         except Exception as error:
             msg = f"{what}: the call cannot be made ({type(error).__name__})"
             raise CarrierProtocolError(msg) from None
-        content = json_object(answer.body, array_key=array_key)
+        content = json_object(answer.body, array_key=call.array_key)
+        if content is None and call.is_write and 200 <= answer.status < 300:
+            content = {}
         fault = CarrierFault() if content is None else self._read_error(content)
         if 200 <= answer.status < 300 and content is not None and not fault.code:
             return JsonReply(

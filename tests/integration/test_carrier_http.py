@@ -301,6 +301,25 @@ def test_a_read_by_post_is_tried_again_and_a_write_is_not(wire, call):
     assert len(wire.requests) == 2
 
 
+@pytest.mark.parametrize("write", ["put", "post"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b""), (202, b""), (204, b""), (200, b"<html>OK</html>"), (202, b'{"a":'), (200, b"[1]")],
+)
+def test_a_success_of_a_write_needs_no_object_and_that_of_a_read_does(
+    wire, call, write, status, body
+):
+    wire.answers = [answer(body, f"{status} Fine")]
+    client = call()
+    for _ in range(carrier_http.BREAKER_LIMIT + 2):
+        more = {"retry": False} if write == "post" else {}
+        reply = getattr(client, write)("/x", {"a": 1}, **more)
+        assert (reply.status, reply.content) == (status, {})
+    for read in (lambda: client.get("/x"), lambda: client.post("/x", {})):
+        with pytest.raises(RetryableCarrierError, match="not a JSON object"):
+            read()
+
+
 def test_an_open_breaker_tells_the_first_failure_of_the_row(wire, call):
     client = call()
     wire.answers = [answer(b"{}", "500 Before"), answer(), answer(b"{}", "502 First")]
