@@ -400,18 +400,24 @@ def _broken(what: str, error: Exception, deadline: Deadline, deadline_s: float) 
 
 
 def _checked_address(base_url: str) -> httpx.URL:
-    """Read the address; refuse what credentials may not be sent to."""
+    """Read the address; refuse what credentials may not be sent to.
+
+    What may hold a password or key, whether it can be read as one or not, is not repeated.
+    """
+    if "@" in base_url:
+        msg = (
+            "the carrier's address holds credentials: give them by reference instead, and the address "
+            "like https://restapi.example.com"
+        )
+        raise InputError(msg)
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.userinfo:
-        msg = "the carrier's address holds credentials: give them by reference instead"
-        raise InputError(msg)
     if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_local(url.host))):
         return url
     msg = (
-        f"the carrier's address {base_url!r} must begin with https:// "
+        f"the carrier's address {base_url.partition('?')[0]!r} must begin with https:// "
         "(http:// is accepted for 127.0.0.1, ::1 and localhost only)"
     )
     raise InputError(msg)
