@@ -19,7 +19,7 @@ from core.carriers.control_center import (
 from core.carriers.credentials import Credentials
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
-from core.errors import CarrierProtocolError
+from core.errors import CarrierProtocolError, RetryableCarrierError, StorageError
 from core.simulator.account import SimulatedAccount
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.fleet import make_fleet
@@ -367,6 +367,23 @@ def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
     last = SqlDeviceStore(engine).history(1).last
     assert last is not None
     assert last.device_count == 300
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), RetryableCarrierError("the cause")])
+def test_the_cause_of_a_failed_run_is_told_though_the_database_is_away_too(
+    serve, engine, monkeypatch, caplog, cause
+):
+    def away(*_, **__):
+        raise StorageError("the database is away")
+
+    def fail(_):
+        raise cause
+
+    monkeypatch.setattr(SqlDeviceStore, "fail", away)
+    with pytest.raises(type(cause)) as caught:
+        synchronise(serve(fleet_of(60)), engine, on_progress=fail)
+    assert caught.value is cause
+    assert "could not be marked as failed (StorageError: the database is away)" in caplog.text
 
 
 def test_an_account_without_usage_lists_is_read_sim_by_sim(serve, engine):
