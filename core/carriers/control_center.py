@@ -170,6 +170,7 @@ class ControlCenterClient(HttpAccountClient):
         return scan_pages(
             self._listed,
             scan,
+            page_size=self._capabilities.page_size,
             window=self._capabilities.list_window,
             now=self._clock(),
             too_old=_TOO_OLD,

@@ -12,7 +12,9 @@ slipped onto the page just read. Reading *backward*, from the last page to the f
 A SIM that *is* modified during the scan is found by listing what was modified since its beginning,
 and so on until such a list fits on one page, which the carrier answers in one piece, or ends as it
 began: a modification would have changed the last page. Where the list ends is found by doubling the
-page number and halving the gap, since no total is told.
+page number and halving the gap, since no total is told. No page is believed to be the last one as long
+as there is room for doubt: where it may be full, the page behind it is read too. An account may send fewer
+rows a page than it was asked for, so that a page may be full unless another one of the account had more.
 
 A scan that was interrupted may go on in the same way, for the same reason: every page that it hands
 out carries a bookmark, from which another process goes on, beginning with that page once more; while
@@ -83,6 +85,7 @@ def scan_pages(
     read_page: ReadPage,
     scan: ListScan,
     *,
+    page_size: int,
     window: timedelta | None,
     now: datetime,
     too_old: str | None = None,
@@ -91,6 +94,8 @@ def scan_pages(
 
     Parameters
     ----------
+    page_size
+        Rows that a page has at most.
     window
         Longest span of modification times per list; None: any.
     now
@@ -106,7 +111,7 @@ def scan_pages(
     RetryableCarrierError
         If the list changes faster than it can be read.
     """
-    sweep = _Sweep(read_page, scan.max_pages)
+    sweep = _Sweep(read_page, scan.max_pages, page_size)
     mark = scan.resume or ScanBookmark(asked_at=now)
     windows = list_windows(scan, window=window, now=mark.asked_at)
     for index in range(mark.window, len(windows)):
@@ -197,9 +202,11 @@ class _Sweep:
         Whether the carrier has answered a page of the list that is being read.
     """
 
-    def __init__(self, read_page: ReadPage, max_pages: int) -> None:
+    def __init__(self, read_page: ReadPage, max_pages: int, page_size: int) -> None:
         self._read_page = read_page
         self._max_pages = max_pages
+        self._page_size = page_size
+        self._most_rows = 0
         self.started_at: datetime | None = None
         self.has_begun = False
         self._look_again: Callable[[], bool] = lambda: True
@@ -216,6 +223,7 @@ class _Sweep:
         def read(number: int) -> ListedPage | None:
             page = self._read_page(since, till, number)
             self.has_begun = True
+            self._most_rows = max(self._most_rows, page.rows.height if page is not None else 0)
             return page
 
         self.has_begun = False
@@ -231,7 +239,7 @@ class _Sweep:
                 first = read(1)  # a list that is taken for empty by mistake loses its SIMs
             if first is None or _is_past_end(first):
                 return
-            if first.is_last:
+            if first.is_last and self._is_end(read, first, 1):
                 yield _Step(page=first, at=1)
                 return
         last_number = yield from self._last_page(read, low, high)
@@ -247,7 +255,7 @@ class _Sweep:
             if page is None or not page.rows.height:
                 page = _empty_again(read, number)
             if number == last_number:
-                self._look_again = partial(_is_same_end, read, page, number)
+                self._look_again = partial(self._is_same_end, read, page, number)
             if page is None:
                 continue  # the list has become shorter
             twin = seen.get(page.digest())
@@ -270,11 +278,10 @@ class _Sweep:
             low = yield from self._search(read, low, high)
             high = None
             confirmation = read(low)
-            if confirmation is None or confirmation.is_last is not False:
+            if confirmation is None:
                 break
-            after = read(low + 1)
-            if after is None or _is_past_end(after):
-                beyond = read(low + 2)
+            if self._is_end(read, confirmation, low):
+                beyond = read(low + 2) if confirmation.is_last is False else None
                 if beyond is None or _is_past_end(beyond):
                     break
                 low += 1
@@ -304,19 +311,31 @@ class _Sweep:
             yield _Step(low=low, high=high)
         return low
 
+    def _is_same_end(
+        self, read: Callable[[int], ListedPage | None], seen: ListedPage | None, number: int
+    ) -> bool:
+        now = read(number)
+        if seen is None or now is None or not now.rows.equals(seen.rows):
+            return False
+        return now.is_last is not False and self._is_end(read, now, number)
+
+    def _is_end(
+        self, read: Callable[[int], ListedPage | None], page: ListedPage, number: int
+    ) -> bool:
+        """Whether nothing is behind a page: the next one tells, unless there is no room for doubt."""
+        if page.is_last and not self._may_be_full(page):
+            return True
+        after = read(number + 1)
+        if after is None or _is_past_end(after):
+            return True
+        return bool(page.is_last) and after.digest() == page.digest()  # page numbers mean nothing
+
+    def _may_be_full(self, page: ListedPage) -> bool:
+        return page.rows.height >= min(self._page_size, self._most_rows)
+
 
 def _is_past_end(page: ListedPage) -> bool:
     return not page.rows.height and page.is_last is not False
-
-
-def _is_same_end(
-    read: Callable[[int], ListedPage | None], seen: ListedPage | None, number: int
-) -> bool:
-    now = read(number)
-    if seen is None or now is None or not now.rows.equals(seen.rows):
-        return False
-    after = read(number + 1) if now.is_last is None else None
-    return now.is_last is not False and (after is None or _is_past_end(after))
 
 
 def _empty_again(read: Callable[[int], ListedPage | None], number: int) -> ListedPage | None:

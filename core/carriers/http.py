@@ -14,6 +14,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +96,21 @@ class _Answer:
     repeats_credentials: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What is asked for; one that writes has an answer in a 2xx, whatever its body is."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int] | None = None
+    body: Mapping[str, object] | None = None
+    array_key: str | None = None
+    is_write: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class CarrierHttp:
     """JSON calls to one account.
 
@@ -103,7 +119,7 @@ class CarrierHttp:
     base_url
         ``https://host``; ``http://`` is accepted for this machine's own addresses only.
     auth
-        Puts credentials into a request.
+        Puts credentials into a request; calls that it makes for that have turns of their own.
     limiter
         Shared by all clients of the account.
     codes
@@ -138,6 +154,7 @@ class CarrierHttp:
         timeout_s: float = 30.0,
     ) -> None:
         url = _checked_address(base_url)
+        self._auth = auth
         self._limiter = limiter
         self._codes = codes
         self._read_error = read_error
@@ -150,7 +167,6 @@ class CarrierHttp:
         self.seconds = 0.0
         self._client = httpx.Client(
             base_url=base_url,
-            auth=auth,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
             timeout=timeout_s,
             trust_env=not _is_local(url.host),  # a proxy is for hosts outside
@@ -183,7 +199,7 @@ class CarrierHttp:
         CarrierError
             By what the caller can do; also, at once, when the breaker is open.
         """
-        return self._repeated("GET", path, params=params, array_key=array_key)
+        return self._repeated(_Call(method="GET", path=path, params=params, array_key=array_key))
 
     def post(self, path: str, body: Mapping[str, object], *, retry: bool = True) -> JsonReply:
         """Read by POST like :meth:`get`, or write.
@@ -199,26 +215,23 @@ class CarrierHttp:
             As :meth:`get`.
         """
         if retry:
-            return self._repeated("POST", path, body=body)
-        return self._counted("POST", path, body=body, is_last_try=True)
+            return self._repeated(_Call(method="POST", path=path, body=body))
+        call = _Call(method="POST", path=path, body=body, is_write=True)
+        return self._counted(call, is_last_try=True)
 
     def put(self, path: str, body: Mapping[str, object]) -> JsonReply:
-        """Write, once: whether a lost answer took effect is for the caller to read back."""
-        return self._counted("PUT", path, body=body, is_last_try=True)
+        """Write, once: whether a lost answer took effect is for the caller to read back.
+
+        A success without a JSON object is one: the reply's content is empty.
+        """
+        call = _Call(method="PUT", path=path, body=body, is_write=True)
+        return self._counted(call, is_last_try=True)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _repeated(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        body: Mapping[str, object] | None = None,
-        array_key: str | None = None,
-    ) -> JsonReply:
+    def _repeated(self, call: _Call) -> JsonReply:
         for attempt in stamina.retry_context(
             on=_backoff,
             attempts=self._retry.attempts,
@@ -229,26 +242,14 @@ class CarrierHttp:
         ):
             with attempt:
                 is_last_try = attempt.num >= self._retry.attempts
-                return self._counted(
-                    method, path, params=params, body=body, array_key=array_key,
-                    is_last_try=is_last_try,
-                )  # fmt: skip
+                return self._counted(call, is_last_try=is_last_try)
         raise AssertionError("unreachable")  # pragma: no cover
 
-    def _counted(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str | int] | None = None,
-        body: Mapping[str, object] | None = None,
-        array_key: str | None = None,
-        is_last_try: bool,
-    ) -> JsonReply:
+    def _counted(self, call: _Call, *, is_last_try: bool) -> JsonReply:
         if self._failures > BREAKER_LIMIT:
             raise CarrierDownError(self._failures, self._first_failure)
         try:
-            reply = self._call(method, path, params, body, array_key)
+            reply = self._call(call)
         except RetryableCarrierError as error:
             if is_last_try:
                 self._first_failure = self._first_failure if self._failures else str(error)
@@ -260,23 +261,22 @@ class CarrierHttp:
         self._failures = 0
         return reply
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Mapping[str, object] | None,
-        array_key: str | None,
-    ) -> JsonReply:
-        what = f"{method} {path}"
+    def _call(self, call: _Call) -> JsonReply:
+        what = str(call)
         self.calls += 1
-        with self._limiter.slot():
-            began = time.monotonic()
-            try:
-                answer = self._exchange(what, method, path, params, body)
-            finally:
-                self.seconds += time.monotonic() - began
-        content = json_object(answer.body, array_key=array_key)
+        try:
+            request = self._client.build_request(
+                call.method, call.path, params=call.params, json=call.body
+            )
+            answer = self._authenticated(what, request)
+        except CarrierError:
+            raise
+        except Exception as error:
+            msg = f"{what}: the call cannot be made ({type(error).__name__})"
+            raise CarrierProtocolError(msg) from None
+        content = json_object(answer.body, array_key=call.array_key)
+        if content is None and call.is_write and 200 <= answer.status < 300:
+            content = {}
         fault = CarrierFault() if content is None else self._read_error(content)
         if 200 <= answer.status < 300 and content is not None and not fault.code:
             return JsonReply(
@@ -287,30 +287,34 @@ class CarrierHttp:
             self._limiter.rate_limited(failure.retry_after_s)
         raise failure
 
-    def _exchange(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Mapping[str, object] | None,
-    ) -> _Answer:
+    def _authenticated(self, what: str, request: httpx.Request) -> _Answer:
+        """Make a call, and those that authenticate it, which the account's limits count like any other."""
+        flow = self._auth.auth_flow(request)
+        request = next(flow)
+        while True:
+            with self._limiter.slot():
+                began = time.monotonic()
+                try:
+                    answer = self._exchange(what, request)
+                finally:
+                    self.seconds += time.monotonic() - began
+            try:
+                request = flow.send(httpx.Response(answer.status, content=answer.body))
+            except StopIteration:
+                return answer
+
+    def _exchange(self, what: str, request: httpx.Request) -> _Answer:
         """Send and receive; whatever goes wrong is an error of the tree."""
         with Deadline(self._deadline_s, self._connections) as deadline:
+            request.extensions = {**request.extensions, "trace": deadline.trace}
             try:
-                with self._client.stream(
-                    method,
-                    path,
-                    params=params,
-                    json=body,
-                    extensions={"trace": self._connections.trace},
-                ) as response:
-                    body_read = _read_body(what, response)
+                with closing(self._client.send(request, stream=True)) as response:
+                    body = _read_body(what, response)
                     return _Answer(
                         status=response.status_code,
                         headers=response.headers,
-                        body=body_read,
-                        repeats_credentials=_repeats_credentials(response.request, body_read),
+                        body=body,
+                        repeats_credentials=_repeats_credentials(request, body),
                     )
             except CarrierError:
                 raise
@@ -396,18 +400,24 @@ def _broken(what: str, error: Exception, deadline: Deadline, deadline_s: float) 
 
 
 def _checked_address(base_url: str) -> httpx.URL:
-    """Read the address; refuse what credentials may not be sent to."""
+    """Read the address; refuse what credentials may not be sent to.
+
+    What may hold a password or key, whether it can be read as one or not, is not repeated.
+    """
+    if "@" in base_url:
+        msg = (
+            "the carrier's address holds credentials: give them by reference instead, and the address "
+            "like https://restapi.example.com"
+        )
+        raise InputError(msg)
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:
         url = httpx.URL("")
-    if url.userinfo:
-        msg = "the carrier's address holds credentials: give them by reference instead"
-        raise InputError(msg)
     if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_local(url.host))):
         return url
     msg = (
-        f"the carrier's address {base_url!r} must begin with https:// "
+        f"the carrier's address {base_url.partition('?')[0]!r} must begin with https:// "
         "(http:// is accepted for 127.0.0.1, ::1 and localhost only)"
     )
     raise InputError(msg)

@@ -92,20 +92,27 @@ class AccountLimiter:
     def slot(self) -> Iterator[float]:
         """Wait for the account's turn, and hold it for the length of the block."""
         with self._in_flight:
-            now = self._clock()
-            while self._next_start is not None and now < self._next_start:
-                self._sleep(self._next_start - now)
+            while True:
                 now = self._clock()
-            self.started_elsewhere(now)
+                with self._pace:  # a complaint comes before the start, and is heeded, or after it
+                    wait_s = 0.0 if self._next_start is None else self._next_start - now
+                    if wait_s <= 0:
+                        self._next_start = now + self._interval_s * self._factor
+                        break
+                self._sleep(wait_s)
             yield now
             self._succeeded()
 
-    def started_elsewhere(self, now: float | None = None) -> None:
+    def started_elsewhere(self) -> None:
         """Keep the distance to a call that began just now, without this limiter's slot."""
         with self._pace:
-            self._next_start = (self._clock() if now is None else now) + (
-                self._interval_s * self._factor
-            )
+            earliest = self._clock() + self._interval_s * self._factor
+            self._next_start = max(self._next_start or earliest, earliest)
+
+    def slow_to(self, requests_per_second: float) -> None:
+        """Keep this rate, unless a slower one is kept."""
+        with self._pace:
+            self._interval_s = max(self._interval_s, 1 / requests_per_second)
 
     def rate_limited(self, retry_after_s: float | None = None) -> None:
         """Double the pause, and leave the carrier alone for as long as it asks."""
@@ -135,7 +142,11 @@ class UnlimitedLimiter:
         """Change nothing: there is no pause that could grow."""
 
 
-_shared: dict[tuple[str, float, str], Limiter] = {}
+class _SharedByClients(Limiter, Protocol):
+    def slow_to(self, requests_per_second: float) -> None: ...
+
+
+_shared: dict[tuple[str, str], _SharedByClients] = {}
 _shared_lock = threading.Lock()
 
 
@@ -146,14 +157,16 @@ def limiter_for(
     redis_url: SecretStr | None = None,
     longest_call_s: float = LONGEST_CALL_S,
 ) -> Limiter:
-    """Return the limiter that all clients of an account share.
+    """Return the limiter that all clients of an account share; it keeps the slowest rate asked of it.
+
+    Two configurations of one account may name different rates, and the carrier counts them together.
 
     Parameters
     ----------
     account
         Names the account at the carrier, such as base address and user name.
     requests_per_second
-        None: unlimited.
+        Above 0; None: unlimited, whatever the account's other clients do.
     redis_url
         Where the workers of a deployment meet; None: this process is the only one.
     longest_call_s
@@ -167,9 +180,11 @@ def limiter_for(
     """
     if requests_per_second is None:
         return UnlimitedLimiter()
-    key = (account, requests_per_second, redis_url.get_secret_value() if redis_url else "")
+    key = (account, redis_url.get_secret_value() if redis_url else "")
     with _shared_lock:
-        if key not in _shared:
+        if key in _shared:
+            _shared[key].slow_to(requests_per_second)
+        else:
             local = AccountLimiter(requests_per_second)
             if redis_url is None:
                 _shared[key] = local

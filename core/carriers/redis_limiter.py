@@ -2,6 +2,7 @@
 
 What is shared: a lock with the token of the worker whose call is in flight, the queue of those who
 wait for it, and the account's pace. Every step is one script, and Redis' clock is everybody's clock.
+Workers that were given different rates keep the slowest one, as long as the worker it comes from goes on calling.
 The keys name the account by a hash: user names do not belong there.
 
 A lock ends with its holder: it lives for as long as the longest call, and a worker that was killed
@@ -48,10 +49,14 @@ ANSWER_TIMEOUT_S = 2.0
 PACE_LIFETIME_S = 3600
 """Seconds that an account's pace is remembered after its last call."""
 
+RATE_LIFETIME_S = 60
+"""Seconds that the rate of the slowest worker holds for the others after its last call, and as long again
+as its longest pause."""
+
 _LONGEST_POLL_S = 0.1
 
 # KEYS: lock, queue, seen, pace. Times are whole microseconds of Redis' clock, lifetimes milliseconds.
-_COMMON = """
+_COMMON = f"""
 local function clock()
   local t = redis.call('TIME')
   return t[1] * 1000000 + t[2]
@@ -59,21 +64,31 @@ end
 local function number(field, default)
   return tonumber(redis.call('HGET', KEYS[4], field) or default)
 end
+local function slowest(interval, now)
+  local known = number('interval', 0)
+  local lifetime = {RATE_LIFETIME_S} * 1000000 + {SLOWEST_FACTOR} * known
+  if known > interval and now - number('interval_at', 0) < lifetime then return known end
+  return interval
+end
+local function wait(interval, now)
+  local left = math.max(number('next', 0) - now, 0)
+  -- A clock that was set back must not stop the account for longer than its longest pause.
+  local longest = math.max({SLOWEST_FACTOR} * slowest(interval, now), number('pause', 0))
+  if left <= longest then return left end
+  redis.call('HSET', KEYS[4], 'next', string.format('%.0f', now + longest))
+  return longest
+end
 """
 
 _ENTER = f"""{_COMMON}
 local token, lifetime, interval, patience = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = clock()
-local function wait()
-  local left = math.max(number('next', 0) - now, 0)
-  -- A clock that was set back must not stop the account for longer than its longest pause.
-  local longest = math.max({SLOWEST_FACTOR} * interval, number('pause', 0))
-  if left <= longest then return left end
-  redis.call('HSET', KEYS[4], 'next', string.format('%.0f', now + longest))
-  return longest
-end
 local holder = redis.call('GET', KEYS[1])
-if holder == token then return wait() end
+if holder == token then
+  local left = wait(interval, now)
+  redis.call('PEXPIRE', KEYS[1], lifetime + math.ceil(left / 1000))
+  return left
+end
 redis.call('ZADD', KEYS[2], 'NX', now, token)
 redis.call('ZADD', KEYS[3], now, token)
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - patience)) do
@@ -85,16 +100,22 @@ redis.call('PEXPIRE', KEYS[3], lifetime)
 if holder or redis.call('ZRANGE', KEYS[2], 0, 0)[1] ~= token then return -1 end
 redis.call('ZREM', KEYS[2], token)
 redis.call('ZREM', KEYS[3], token)
-local left = wait()
+local left = wait(interval, now)
 redis.call('SET', KEYS[1], token, 'PX', lifetime + math.ceil(left / 1000))
 return left
 """
 
+_LOCK_LOST = -1
 _START = f"""{_COMMON}
 local token, lifetime, interval, remembered = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('GET', KEYS[1]) ~= token then return -1 end
 local now = clock()
-redis.call('HSET', KEYS[4], 'next', string.format('%.0f', now + interval * number('factor', 1)),
+if wait(interval, now) > 0 then return -2 end
+local pace = slowest(interval, now)
+if pace == interval then
+  redis.call('HSET', KEYS[4], 'interval', pace, 'interval_at', string.format('%.0f', now))
+end
+redis.call('HSET', KEYS[4], 'next', string.format('%.0f', now + pace * number('factor', 1)),
            'pause', 0)
 redis.call('PEXPIRE', KEYS[4], remembered)
 redis.call('PEXPIRE', KEYS[1], lifetime)
@@ -114,9 +135,10 @@ return redis.call('DEL', KEYS[1])
 
 _SLOW_DOWN = f"""{_COMMON}
 local asked, interval, remembered = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local now = clock()
 local factor = math.min(2 * number('factor', 1), {SLOWEST_FACTOR})
-local pause = math.max(asked, interval * factor)
-local next = math.max(number('next', 0), clock() + pause)
+local pause = math.max(asked, slowest(interval, now) * factor)
+local next = math.max(number('next', 0), now + pause)
 redis.call('HSET', KEYS[4], 'factor', factor, 'good', 0, 'pause', string.format('%.0f', pause),
            'next', string.format('%.0f', next))
 redis.call('PEXPIRE', KEYS[4], remembered)
@@ -248,12 +270,10 @@ class SharedLimiter:
         self._keys = [
             f"carrier-opt:{{{name}}}:{part}" for part in ("lock", "queue", "seen", "pace")
         ]
-        self._interval_us = -int(-1_000_000 // requests_per_second)  # rounded up
-        self._poll_s = min(self._interval_us / 4e6, _LONGEST_POLL_S)
-        self._lifetime_ms = int((longest_call_s + lock_margin_s) * 1000)
-        longest_pause_ms = SLOWEST_FACTOR * self._interval_us // 1000
-        self._remembered_ms = PACE_LIFETIME_S * 1000 + longest_pause_ms
+        self._interval_us = 0
         self._local = local
+        self.slow_to(requests_per_second)
+        self._lifetime_ms = int((longest_call_s + lock_margin_s) * 1000)
         self._mine = threading.Lock()
         self._enter, self._start, self._leave, self._slow_down = (
             link.script(text) for text in (_ENTER, _START, _LEAVE, _SLOW_DOWN)
@@ -284,6 +304,15 @@ class SharedLimiter:
             finally:
                 self._end(token, is_good=is_good, began=began)
 
+    def slow_to(self, requests_per_second: float) -> None:
+        """Keep this rate, unless a slower one is kept."""
+        self._local.slow_to(requests_per_second)
+        interval_us = -int(-1_000_000 // requests_per_second)  # rounded up
+        self._interval_us = max(self._interval_us, interval_us)
+        self._poll_s = min(self._interval_us / 4e6, _LONGEST_POLL_S)
+        longest_pause_ms = SLOWEST_FACTOR * self._interval_us // 1000
+        self._remembered_ms = PACE_LIFETIME_S * 1000 + longest_pause_ms
+
     def rate_limited(self, retry_after_s: float | None = None) -> None:
         """Double the pause of all workers, and leave the carrier alone for as long as it asks."""
         self._local.rate_limited(retry_after_s)
@@ -311,7 +340,8 @@ class SharedLimiter:
                 )
                 if start_us >= 0:
                     return start_us
-                LOG.warning("the lock of a carrier account ended before its call: waiting anew")
+                if start_us == _LOCK_LOST:
+                    LOG.warning("the lock of a carrier account ended before its call: waiting anew")
 
     def _end(self, token: str, *, is_good: bool, began: float | None) -> None:
         try:

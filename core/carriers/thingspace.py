@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -153,7 +154,8 @@ class ThingSpaceClient(HttpAccountClient):
         Nothing shifts under the reader: the next page begins behind the largest number seen, and a
         device that is added meanwhile has a larger one. Every list is whole, ``scan.since`` and
         ``scan.boundaries`` have no effect, and no page tells when its SIMs were modified. A resumed scan
-        goes on behind the bookmark's page.
+        goes on behind the bookmark's page. One answer does not end a list: behind a page that may be
+        full another one is asked for, and an empty one is asked for twice.
 
         Raises
         ------
@@ -161,6 +163,8 @@ class ThingSpaceClient(HttpAccountClient):
             If the list does not end within ``scan.max_pages`` pages, or the numbers do not grow.
         """
         mark = scan.resume or ScanBookmark(asked_at=self._clock())
+        has_more: bool | None = None
+        most = 0
         for number in range((mark.page or 0) + 1, scan.max_pages + 1):
             what = f"POST /devices/actions/list, page {number}"
             largest = count(mark.cursor)
@@ -168,16 +172,10 @@ class ThingSpaceClient(HttpAccountClient):
                 msg = f"{what}: the bookmark {mark.cursor!r} is none of a ThingSpace list"
                 raise CarrierProtocolError(msg)
             asked_at = self._clock()
-            content = self._http.post(
-                f"{API_ROOT}/devices/actions/list",
-                {
-                    "accountName": self._account,
-                    "largestDeviceIdSeen": largest,
-                    "maxNumberOfDevices": self._capabilities.page_size,
-                },
-            ).content
-            devices = objects(content, "devices", what)
-            has_more = flag(content.get("hasMoreData"))
+            was_the_end = has_more is False
+            devices, has_more = self._listed(largest, what)
+            if not (devices or has_more or was_the_end):
+                devices, has_more = self._listed(largest, what)
             if not devices and not has_more:
                 return
             mark = replace(
@@ -193,13 +191,27 @@ class ThingSpaceClient(HttpAccountClient):
                 modified_since=None,
                 bookmark=mark,
             )
-            if has_more is False:
+            most = max(most, len(devices))
+            may_be_full = len(devices) >= min(most, self._capabilities.page_size)
+            if has_more is False and not (may_be_full and mark.cursor != str(largest)):
                 return
         msg = (
             f"the carrier's list of devices goes on after {scan.max_pages:,} pages, far more than the "
             "account's devices need: it may never end; ask the carrier about the list"
         )
         raise CarrierProtocolError(msg)
+
+    def _listed(self, largest: int, what: str) -> tuple[list[dict[str, Any]], bool | None]:
+        """Read the devices behind a number, and whether more follow."""
+        content = self._http.post(
+            f"{API_ROOT}/devices/actions/list",
+            {
+                "accountName": self._account,
+                "largestDeviceIdSeen": largest,
+                "maxNumberOfDevices": self._capabilities.page_size,
+            },
+        ).content
+        return objects(content, "devices", what), flag(content.get("hasMoreData"))
 
     def device_details(self, iccid: str) -> DeviceDetails:
         """Read one SIM; ThingSpace does not tell when it was modified.

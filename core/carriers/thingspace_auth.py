@@ -3,7 +3,7 @@
 The bearer token is had for the application's key and secret (OAuth2 client credentials), the session
 token for a user and password. Both are fetched when the first call needs them. How long they live is
 not counted here: a call that is refused with 401 is answered by fetching both anew and sending it once
-more. That holds for writing calls too, since a call with a dead token is refused before anything is
+more. A bearer token that is had is kept for the next try when the login behind it fails. That holds for writing calls too, since a call with a dead token is refused before anything is
 carried out.
 
 Assumed, and to be asked of the carrier: that a dead session is told by 401; that one user may hold
@@ -93,7 +93,8 @@ class ThingSpaceAuth(httpx.Auth):
     def __init__(self, base_url: str, login: ThingSpaceLogin) -> None:
         self._base_url = base_url.rstrip("/")
         self._login = login
-        self._tokens: tuple[SecretStr, SecretStr] | None = None
+        self._bearer: SecretStr | None = None
+        self._session: SecretStr | None = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         """Yield the calls that answering ``request`` takes; the last answer is the call's.
@@ -105,22 +106,55 @@ class ThingSpaceAuth(httpx.Auth):
         CarrierError
             If a token is refused otherwise, or the answer has none.
         """
-        is_new = self._tokens is None
-        if is_new and not (yield from self._fetch(request)):
+        is_new = self._session is None
+        if is_new and not (yield from self._log_in(request)):
             return
         self._sign(request)
         response = yield request
-        if not is_new and response.status_code == 401 and (yield from self._fetch(request)):
+        if is_new or response.status_code != 401:
+            return
+        self._bearer = self._session = None
+        if (yield from self._log_in(request)):
             self._sign(request)
             yield request
 
     def _sign(self, request: httpx.Request) -> None:
-        bearer, session = self._tokens or (SecretStr(""), SecretStr(""))
+        bearer, session = self._bearer or SecretStr(""), self._session or SecretStr("")
         request.headers["Authorization"] = f"Bearer {bearer.get_secret_value()}"
         request.headers[SESSION_HEADER] = session.get_secret_value()
 
-    def _fetch(self, request: httpx.Request) -> Flow:
-        """Fetch both tokens; False: the last answer was a failure that any call may have."""
+    def _log_in(self, request: httpx.Request) -> Flow:
+        """Fetch the tokens that are missing; False: the last answer was a failure that any call may have."""
+        was_kept = self._bearer is not None
+        bearer = self._bearer or (yield from self._fetch_bearer(request))
+        if bearer is None:
+            return False
+        response = yield httpx.Request(
+            "POST",
+            f"{self._base_url}{LOGIN_PATH}",
+            headers={
+                "Authorization": f"Bearer {bearer.get_secret_value()}",
+                "Accept": "application/json",
+            },
+            json={
+                "username": self._login.user.get_secret_value(),
+                "password": self._login.password.get_secret_value(),
+            },
+            extensions=request.extensions,
+        )
+        if response.status_code == 401:
+            self._bearer = None
+            if was_kept:  # it may have died since
+                return (yield from self._log_in(request))
+        if _may_happen_to_any_call(response):
+            return False
+        self._session = _token(response, LOGIN_PATH, "sessionToken")
+        return True
+
+    def _fetch_bearer(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, SecretStr | None]:
+        """Fetch the application's token; None: as with :meth:`_log_in`."""
         login = self._login
         pair = f"{login.client_key.get_secret_value()}:{login.client_secret.get_secret_value()}"
         basic = base64.b64encode(pair.encode()).decode()
@@ -132,25 +166,9 @@ class ThingSpaceAuth(httpx.Auth):
             extensions=request.extensions,  # among them the time limit
         )
         if _may_happen_to_any_call(response):
-            return False
-        bearer = _token(response, TOKEN_PATH, "access_token")
-        response = yield httpx.Request(
-            "POST",
-            f"{self._base_url}{LOGIN_PATH}",
-            headers={
-                "Authorization": f"Bearer {bearer.get_secret_value()}",
-                "Accept": "application/json",
-            },
-            json={
-                "username": login.user.get_secret_value(),
-                "password": login.password.get_secret_value(),
-            },
-            extensions=request.extensions,
-        )
-        if _may_happen_to_any_call(response):
-            return False
-        self._tokens = (bearer, _token(response, LOGIN_PATH, "sessionToken"))
-        return True
+            return None
+        self._bearer = _token(response, TOKEN_PATH, "access_token")
+        return self._bearer
 
 
 def _may_happen_to_any_call(response: httpx.Response) -> bool:

@@ -83,6 +83,8 @@ class FaultKind(StrEnum):
     """Data usage is null in the first (or only) row of usage of each zone, and missing in the others."""
     UNNAMED_ZONES = "unnamed_zones"
     """Zones of usage have no name: null in the first (third, ...) one, "" in the others."""
+    EARLY_LAST_PAGE = "early_last_page"
+    """The answer calls itself the last page of its list, whatever follows."""
 
 
 CONTROL_CENTER_ONLY = frozenset(

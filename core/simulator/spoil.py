@@ -92,6 +92,15 @@ def _empty_page(content: Content, _: Fault) -> None:
     for name in ("devices", "zones", "ratePlans", "usageHistory"):
         if name in content:
             content[name] = []
+    _end_list(content)
+
+
+def _early_last_page(content: Content, _: Fault) -> None:
+    if not content.keys().isdisjoint(("lastPage", "hasMoreData")):
+        _end_list(content)
+
+
+def _end_list(content: Content) -> None:
     if "hasMoreData" in content:
         content["hasMoreData"] = False
     else:
@@ -163,6 +172,7 @@ _SPOIL: dict[FaultKind, Callable[[Fault, Reply], Reply]] = {
     FaultKind.MISSING_LAST_PAGE: _edited(lambda content, _: content.pop("lastPage", None)),
     FaultKind.WRONG_PAGE_NUMBER: _edited(_wrong_number),
     FaultKind.EMPTY_PAGE: _edited(_empty_page),
+    FaultKind.EARLY_LAST_PAGE: _edited(_early_last_page),
     FaultKind.EMPTY_FIELDS: _edited(_empty_fields),
     FaultKind.ODD_DATES: _edited(_odd_dates),
     FaultKind.BYTE_ORDER_MARK: lambda _, reply: replace(reply, body=BOM_UTF8 + reply.body),

@@ -161,6 +161,8 @@ def rotate_credentials(
 ) -> int:
     """Encrypt all stored credentials with the first key, all or none.
 
+    Those that are stored anew meanwhile stay as they were stored, encrypted with the first key too.
+
     Returns
     -------
     int
@@ -171,23 +173,13 @@ def rotate_credentials(
     InputError
         If no key decrypts one of them; the message names its provider.
     """
-    from cryptography.fernet import InvalidToken
-
     table = carrier_credential
     with writing(engine) as connection:
         rows = connection.execute(
             sa.select(table.c.ServiceProviderId, table.c.Token).order_by(table.c.ServiceProviderId)
         ).all()
         for provider_id, token in rows:
-            try:
-                rotated = cipher.fernet.rotate(token).decode()
-            except InvalidToken:
-                raise _undecipherable(provider_id) from None
-            connection.execute(
-                sa.update(table)
-                .where(table.c.ServiceProviderId == provider_id)
-                .values(Token=rotated, ModifiedDate=now)
-            )
+            _rotate(connection, cipher, provider_id, token, now=now)
         event = AuditEvent(
             occurred_at=now,
             actor=author.actor,
@@ -199,6 +191,33 @@ def rotate_credentials(
         )
         audit.append(connection, event)
     return len(rows)
+
+
+def _rotate(
+    connection: sa.Connection,
+    cipher: TokenCipher,
+    provider_id: int,
+    token: str | None,
+    *,
+    now: datetime,
+) -> None:
+    from cryptography.fernet import InvalidToken
+
+    table = carrier_credential
+    mine = table.c.ServiceProviderId == provider_id
+    while token is not None:
+        try:
+            rotated = cipher.fernet.rotate(token).decode()
+        except InvalidToken:
+            raise _undecipherable(provider_id) from None
+        changed = connection.execute(
+            sa.update(table)
+            .where(mine, table.c.Token == token)
+            .values(Token=rotated, ModifiedDate=now)
+        )
+        if changed.rowcount:
+            return
+        token = connection.execute(sa.select(table.c.Token).where(mine)).scalar_one_or_none()
 
 
 def _key_text(keys: SecretStr | None) -> str:

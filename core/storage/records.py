@@ -201,16 +201,17 @@ def _check_range(option: str, value: int, low: int, high: int) -> None:
 
 
 def _check_base_url(text: str) -> None:
+    """Check the address; what may hold a password or key is not repeated."""
     remedy = "write it like https://restapi.example.com"
+    if "@" in text:
+        msg = f"base-url: the address holds a user or password; {remedy} and name them by credential-ref"
+        raise InputError(msg)
     try:
         parts = urlsplit(text)
-        has_user = "@" in parts.netloc
         is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
         is_usable = is_usable and (parts.port is None or parts.port > 0)
-    except ValueError as error:
-        raise InputError(f"base-url: the address cannot be read; {remedy}") from error
-    if has_user:
-        msg = "base-url: the address holds a user or password; leave them out, use credential-ref"
-        raise InputError(msg)
+    except ValueError:
+        raise InputError(f"base-url: the address cannot be read; {remedy}") from None
     if not is_usable or parts.query or parts.fragment or len(text) > MAX_URL_LENGTH:
-        raise InputError(f"base-url: {text!r} is no address of an API; {remedy}")
+        shown = text.partition("?")[0]
+        raise InputError(f"base-url: {shown!r} is no address of an API; {remedy}, without a query")

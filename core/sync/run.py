@@ -182,7 +182,7 @@ def sync_devices(
         today = now.astimezone(ZoneInfo(request.time_zone)).date()
         counts = store.publish(run, today=today, now=now)
     except BaseException as error:  # a cancelled run leaves no trace either
-        store.fail(run, error=f"{type(error).__name__}: {error}", now=clock())
+        _fail(store, run, error, now=clock())
         raise
     if counts.kept:
         usage.warnings.append(
@@ -194,6 +194,20 @@ def sync_devices(
         run, request, usage, counted, counts,
         calls=client.calls - first_call, started_at=started_at, finished_at=clock(),
     )  # fmt: skip
+
+
+def _fail(store: DeviceStore, run: SyncRun, cause: BaseException, *, now: datetime) -> None:
+    """Close a run as failed; where that fails too, the cause is still what the caller is told."""
+    try:
+        store.fail(run, error=f"{type(cause).__name__}: {cause}", now=now)
+    except Exception as error:  # whatever it is, it is not why the run failed
+        logger.error(  # noqa: TRY400 - the cause is on its way, and tracebacks may show secrets
+            "synchronisation run %d could not be marked as failed (%s: %s): it counts as one whose "
+            "process died",
+            run.id,
+            type(error).__name__,
+            error,
+        )
 
 
 def _stage_all(

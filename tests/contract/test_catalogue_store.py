@@ -201,6 +201,20 @@ def test_a_setting_that_is_not_allowed_is_named(change, message):
 
 
 @pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://user:hidden-pass@example.com", "https://user:hidden-pass@host:port",
+        "user:hidden-pass@host", "https://host:hidden-pass", "https://user:hidden-pass@[host",
+        "https://host/?key=hidden-pass", "https://host/a?b=c@hidden-pass",
+    ],
+)  # fmt: skip
+def test_an_address_that_may_hold_a_secret_is_refused_without_being_repeated(base_url):
+    with pytest.raises(InputError, match=r"write it like https://restapi\.example\.com") as caught:
+        replace(ACME, base_url=base_url)
+    assert "hidden-pass" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"credential_ref": "hunter2"},

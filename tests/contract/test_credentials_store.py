@@ -12,6 +12,7 @@ from core.storage import audit
 from core.storage.audit import Author
 from core.storage.catalogue import load_provider
 from core.storage.credentials import (
+    TokenCipher,
     load_credentials,
     rotate_credentials,
     store_credentials,
@@ -82,6 +83,40 @@ def test_all_credentials_are_encrypted_anew_with_the_first_key(engine):
     assert [load(engine, number, keys=(NEW,)) for number in (1, 3)] == ["someone:1", "someone:3"]
     with pytest.raises(InputError, match="cannot be decrypted with any key"):
         load(engine, 1)
+
+
+class Interrupted:
+    """A cipher during whose first rotation somebody else stores credentials."""
+
+    def __init__(self, keys, somebody_else):
+        self.own, self.somebody_else = cipher(*keys).fernet, somebody_else
+
+    def rotate(self, token):
+        somebody_else, self.somebody_else = self.somebody_else, lambda: None
+        somebody_else()
+        return self.own.rotate(token)
+
+
+@pytest.mark.parametrize("keys_of_the_other", [(OLD,), (NEW, OLD)])
+def test_credentials_that_are_set_while_all_are_encrypted_anew_are_kept(engine, keys_of_the_other):
+    """What another connection would do between reading and writing, done on the same one."""
+    store(engine, 1, "before:1")
+    store(engine, 2, "before:2")
+    token = cipher(*keys_of_the_other).fernet.encrypt(b"meanwhile:1").decode()
+    mine = carrier_credential.c.ServiceProviderId == provider(engine).id
+    connections = []
+    note = connections.append
+
+    def set_meanwhile():
+        connections[-1].execute(sa.update(carrier_credential).where(mine).values(Token=token))
+
+    rotating = TokenCipher(fernet=Interrupted((NEW, OLD), set_meanwhile))
+    sa.event.listen(engine, "begin", note)
+    try:
+        assert rotate_credentials(engine, rotating, now=NOW, author=AUTHOR) == 2
+    finally:
+        sa.event.remove(engine, "begin", note)
+    assert [load(engine, number, keys=(NEW,)) for number in (1, 2)] == ["meanwhile:1", "before:2"]
 
 
 def test_if_one_cannot_be_decrypted_none_is_encrypted_anew(engine):

@@ -145,6 +145,40 @@ def test_an_answer_that_drips_in_ends_with_the_deadline(wire, call, where):
     assert client.seconds >= 0.4
 
 
+def test_the_deadline_also_holds_where_most_addresses_of_the_host_are_dead(wire, call, monkeypatch):
+    wire.answers, wire.drip_s = [answer(b" " * 999)], 0.02
+    look_up, connect, tried = socket.getaddrinfo, socket.create_connection, []
+
+    def four_dead_ones_first(host, port, *args, **more):
+        return [*look_up(host, port, *args, **more)] * 5
+
+    def slow(address, timeout, **more):
+        tried.append(timeout)
+        wire.stopping.wait(4 * timeout)
+        return connect(address, timeout, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", four_dead_ones_first)
+    monkeypatch.setattr(socket, "create_connection", slow)
+    began = time.monotonic()
+    with pytest.raises(RetryableCarrierError, match=r"no complete answer within 0\.4 s"):
+        call(timeout_s=0.2).get("/slow")
+    assert time.monotonic() - began < 10  # it would have dripped for 20 s
+    assert [0 < timeout <= 0.4 / 5 for timeout in tried] == [True]
+
+
+def test_a_connection_that_is_had_too_late_is_not_used(wire, call, monkeypatch):
+    wire.answers = [answer({"a": 1})]
+    connect = socket.create_connection
+
+    def late(address, timeout, **more):
+        wire.stopping.wait(0.3)
+        return connect(address, timeout, **more)
+
+    monkeypatch.setattr(socket, "create_connection", late)
+    with pytest.raises(RetryableCarrierError, match=r"no complete answer within 0\.2 s"):
+        call(timeout_s=0.1).get("/late")
+
+
 def test_a_client_goes_on_after_a_deadline(wire, call):
     client = call(timeout_s=0.5)
     wire.answers, wire.drip_s = [answer(b" " * 10_000)], 0.02
@@ -265,6 +299,25 @@ def test_a_read_by_post_is_tried_again_and_a_write_is_not(wire, call):
         with pytest.raises(RetryableCarrierError):
             send(call(retry=QUICK))
     assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize("write", ["put", "post"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b""), (202, b""), (204, b""), (200, b"<html>OK</html>"), (202, b'{"a":'), (200, b"[1]")],
+)
+def test_a_success_of_a_write_needs_no_object_and_that_of_a_read_does(
+    wire, call, write, status, body
+):
+    wire.answers = [answer(body, f"{status} Fine")]
+    client = call()
+    for _ in range(carrier_http.BREAKER_LIMIT + 2):
+        more = {"retry": False} if write == "post" else {}
+        reply = getattr(client, write)("/x", {"a": 1}, **more)
+        assert (reply.status, reply.content) == (status, {})
+    for read in (lambda: client.get("/x"), lambda: client.post("/x", {})):
+        with pytest.raises(RetryableCarrierError, match="not a JSON object"):
+            read()
 
 
 def test_an_open_breaker_tells_the_first_failure_of_the_row(wire, call):

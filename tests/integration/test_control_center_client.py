@@ -248,13 +248,17 @@ def test_an_answer_in_between_resets_the_breaker(serve):
     "url",
     [
         "http://restapi1.example.com", "ftp://127.0.0.1", "restapi1.example.com", "", "http://",
-        "http://10.0.0.1", "https://user:hidden-pass@example.com", "http://127.0.0.1.example.com",
+        "http://10.0.0.1", "http://127.0.0.1.example.com",
+        "https://user:hidden-pass@example.com", "https://user:hidden-pass@host:port",
+        "https://user:hidden-pass@ho st", "user:hidden-pass@host", "http://host/?key=hidden-pass",
+        "https://us\x00er:hidden-pass@host", "https://user:hidden-pass@[host",
     ],
 )  # fmt: skip
 def test_credentials_are_sent_over_tls_or_not_off_this_machine(url):
     with pytest.raises(InputError) as caught:
         client_of(url)
-    assert "hidden-pass" not in str(caught.value)
+    assert "hidden-pass" not in f"{caught.value} {caught.value.__cause__}"
+    assert "https://" in str(caught.value)
 
 
 def test_no_failure_shows_a_secret(serve, caplog):

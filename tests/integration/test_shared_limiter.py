@@ -21,7 +21,7 @@ import redis
 from pydantic import SecretStr
 
 from core.carriers.limiter import RECOVERY_CALLS, AccountLimiter
-from core.carriers.redis_limiter import RedisLink, SharedLimiter
+from core.carriers.redis_limiter import RATE_LIFETIME_S, RedisLink, SharedLimiter
 from core.domain import BillingCycle
 from core.errors import InputError
 from core.simulator.account import simulated_account
@@ -231,6 +231,35 @@ def test_a_complaint_to_one_worker_slows_all_and_good_calls_make_up_for_it(redis
         assert client.hget(pace, "good") == b"0"
     with one.slot() as start:
         assert start > seconds + micros / 1e6 + 0.15
+
+
+def test_a_pause_is_not_lost_to_a_call_that_was_about_to_start(redis_url):
+    """The call before it had left its turn when the carrier's complaint was read."""
+    one, two = shared(redis_url, "pause"), shared(redis_url, "pause")
+    start_call, complained = two._start, []
+
+    def after_a_complaint(*arguments):
+        if not complained:
+            complained.append(time.monotonic())
+            one.rate_limited(retry_after_s=0.3)
+        return start_call(*arguments)
+
+    two._start = after_a_complaint
+    with two.slot():
+        assert time.monotonic() >= complained[0] + 0.3
+
+
+def test_the_slowest_rate_of_an_accounts_workers_holds_while_it_is_used(redis_url):
+    fast, slow = shared(redis_url, "two rates", 1000.0), shared(redis_url, "two rates", 10.0)
+    assert gap(slow, fast) >= 0.1 - TICK_S
+    assert gap(fast, fast) >= 0.1 - TICK_S
+    assert gap(fast, slow) >= 0.1 - TICK_S
+    with redis.Redis.from_url(redis_url) as client:
+        seconds, micros = client.time()
+        long_ago = seconds * 10**6 + micros - (RATE_LIFETIME_S + 10) * 10**6
+        client.hset(slow._keys[3], "interval_at", long_ago)
+        gap(fast, fast)
+        assert client.hget(slow._keys[3], "interval") == b"1000"
 
 
 def test_a_clock_that_is_set_back_stops_nobody_for_long(redis_url):

@@ -166,6 +166,8 @@ def test_pages_may_lack_or_mistake_their_place(serve):
     assert "lastPage" not in page(client, 1).json()
     client, _ = serve(FaultKind.WRONG_PAGE_NUMBER)
     assert page(client, 1).json()["pageNumber"] == 2
+    client, _ = serve(FaultKind.EARLY_LAST_PAGE)
+    assert [page(client, 1).json()["lastPage"] for _ in range(2)] == [True, False]
     client, _ = serve(FaultKind.EMPTY_PAGE, on_call=2)
     page(client, 1)
     assert page(client, 2).json() == {"pageNumber": 2, "devices": [], "lastPage": True}

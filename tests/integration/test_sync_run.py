@@ -19,8 +19,9 @@ from core.carriers.control_center import (
 from core.carriers.credentials import Credentials
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
-from core.errors import CarrierProtocolError
+from core.errors import CarrierProtocolError, RetryableCarrierError, StorageError
 from core.simulator.account import SimulatedAccount
+from core.simulator.faults import Fault, FaultKind
 from core.simulator.fleet import make_fleet
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
@@ -318,6 +319,18 @@ def test_lists_of_devices_and_of_usage_have_the_same_page_limit(serve, engine, m
     assert set(limits) == {777}
 
 
+def test_a_list_that_once_calls_its_first_page_the_last_removes_nothing(serve, engine):
+    fleet = good_rows(fleet_of(300))
+    this_month = pl.lit(int(NOW.timestamp() * 1000)) - 86_400_000 * 5
+    server = serve(fleet.with_columns(updated_ms=this_month + pl.int_range(fleet.height) * 1000))
+    request = replace(REQUEST, reads_usage=False)
+    synchronise(server, engine, request)
+    of_the_cycle = "modifiedSince=2026-09-30T00%3A00%3A00%2B00%3A00&pageSize=50&pageNumber=1"
+    server.script([Fault(kind=FaultKind.EARLY_LAST_PAGE, matching=of_the_cycle)])
+    result = synchronise(server, engine, request)
+    assert (result.devices, result.removed) == (fleet.height, 0)
+
+
 def test_a_list_that_is_suddenly_empty_is_no_reason_to_remove_everything(serve, engine):
     fleet = fleet_of(100)
     synchronise(serve(fleet), engine)
@@ -354,6 +367,23 @@ def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
     last = SqlDeviceStore(engine).history(1).last
     assert last is not None
     assert last.device_count == 300
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), RetryableCarrierError("the cause")])
+def test_the_cause_of_a_failed_run_is_told_though_the_database_is_away_too(
+    serve, engine, monkeypatch, caplog, cause
+):
+    def away(*_, **__):
+        raise StorageError("the database is away")
+
+    def fail(_):
+        raise cause
+
+    monkeypatch.setattr(SqlDeviceStore, "fail", away)
+    with pytest.raises(type(cause)) as caught:
+        synchronise(serve(fleet_of(60)), engine, on_progress=fail)
+    assert caught.value is cause
+    assert "could not be marked as failed (StorageError: the database is away)" in caplog.text
 
 
 def test_an_account_without_usage_lists_is_read_sim_by_sim(serve, engine):

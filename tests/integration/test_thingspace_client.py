@@ -23,6 +23,7 @@ from core.carriers.base import CarrierClient, ChangeOutcome, ListScan
 from core.carriers.credentials import Credentials
 from core.carriers.http import RetryPolicy
 from core.carriers.iccid import iccid_problems
+from core.carriers.limiter import AccountLimiter
 from core.carriers.thingspace import open_thingspace, thingspace_capabilities
 from core.domain import BillingCycle
 from core.errors import (
@@ -71,7 +72,9 @@ class Clock:
         self.now += timedelta(**span)
 
 
-def client_of(url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retry=QUICK):
+def client_of(
+    url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retry=QUICK, limiter=None
+):
     packed = ";".join((secret, ACCOUNT, SECRETS[1], password))
     return open_thingspace(
         url,
@@ -79,6 +82,7 @@ def client_of(url, *, secret=SECRETS[0], password=SECRETS[2], page_size=50, retr
         capabilities=thingspace_capabilities(page_size=page_size, requests_per_second=None),
         timeout_s=10.0,
         retry=retry,
+        limiter=limiter,
     )
 
 
@@ -136,12 +140,23 @@ def test_the_list_is_the_account_and_every_sim_comes_once(serve):
     assert client.calls == 3
 
 
-@pytest.mark.parametrize("n_devices", [0, 1, 50, 51, 100])
-def test_a_list_ends_where_the_account_does(serve, n_devices):
+@pytest.mark.parametrize(
+    ("n_devices", "n_calls_of_lists"), [(0, 2), (1, 2), (50, 2), (51, 2), (100, 3)]
+)
+def test_a_list_ends_where_the_account_does(serve, n_devices, n_calls_of_lists):
     client, server = serve(n_devices)
     pages = list(client.device_pages(ListScan(since=NOW)))
     assert [row for page in pages for row in page.rows.rows()] == expected_devices(server.account)
-    assert n_calls(server, LISTS) == max(1, -(-n_devices // 50))
+    assert n_calls(server, LISTS) == n_calls_of_lists
+
+
+@pytest.mark.parametrize("on_call", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [FaultKind.EMPTY_PAGE, FaultKind.EARLY_LAST_PAGE])
+def test_one_answer_that_wrongly_ends_the_list_loses_nothing(serve, kind, on_call):
+    client, server = serve(150, faults=[Fault(kind=kind, matching=LISTS, on_call=on_call)])
+    pages = list(client.device_pages(ListScan()))
+    assert [row for page in pages for row in page.rows.rows()] == expected_devices(server.account)
+    assert n_calls(server, LISTS) <= 5
 
 
 @pytest.mark.parametrize("n_read", [1, 2, 3])
@@ -349,6 +364,59 @@ def test_too_many_calls_are_429_with_a_time_to_wait(serve):
     assert caught.value.retry_after_s == 7
 
 
+class Ticks:
+    """Time that passes while somebody waits."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+def test_an_account_of_one_call_a_second_can_log_in(serve):
+    """The carrier may count token calls: they have turns of their own."""
+    ticks = Ticks()
+    limiter = AccountLimiter(1.0, clock=ticks, sleep=ticks.wait)
+    once = RetryPolicy(attempts=1, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0)
+    client, server = serve(
+        1,
+        options=SimulatorOptions(requests_per_second=1.0, single_call=True),
+        opened_with={"limiter": limiter, "retry": once},
+    )
+    server.throttle.monotonic = ticks
+    client.check()
+    server.clock.forward(days=1)  # both tokens are dead
+    client.check()
+    assert len(server.calls) == len(server.throttle.starts) == 7
+    assert list(server.throttle.starts) == [0, 1, 2, 3, 4, 5, 6]
+    assert client.calls == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.RATE_LIMIT, FaultKind.SERVER_ERROR, FaultKind.TRUNCATED]
+)
+def test_a_bearer_token_is_kept_when_the_login_fails(serve, kind):
+    client, server = serve(1, faults=[Fault(kind=kind, matching="session/login")])
+    client.check()
+    assert (n_calls(server, "oauth2/token"), n_calls(server, "session/login")) == (1, 2)
+    assert client.calls == 2
+
+
+def test_a_bearer_token_that_died_before_the_login_is_fetched_anew(serve):
+    client, server = serve(
+        1, faults=[Fault(kind=FaultKind.SERVER_ERROR, matching="session/login", times=3)]
+    )
+    with pytest.raises(RetryableCarrierError):
+        client.check()
+    server.clock.forward(days=1)
+    client.check()
+    assert (n_calls(server, "oauth2/token"), n_calls(server, "session/login")) == (2, 5)
+
+
 def test_no_failure_shows_a_secret(serve, caplog):
     caplog.set_level(logging.DEBUG)
     client, server = serve()
@@ -441,6 +509,22 @@ def canned_url():
 
 
 GOOD_TOKENS = {"access_token": "a", "sessionToken": "b"}
+
+
+@pytest.mark.parametrize("number", [None, "7"])
+def test_a_list_that_comes_whole_whatever_is_asked_for_ends(canned_url, number):
+    """Without numbers of devices there is no place to go on from; with them, no new one."""
+    row = {"deviceIds": [{"kind": "iccid", "id": "8914800000000000001"}]}
+    if number:
+        row["extendedAttributes"] = [{"key": "DeviceId", "value": number}]
+    Canned.body = json.dumps({"hasMoreData": False, "devices": [row]}).encode()
+    Canned.status, Canned.tokens = 200, GOOD_TOKENS
+    with client_of(canned_url) as client:
+        found = {iccid for page in client.device_pages(ListScan()) for iccid in page.rows["iccid"]}
+        assert found == {"8914800000000000001"}
+        assert client.calls == (2 if number else 1)
+
+
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=25)
 values = (
     scalars
@@ -571,5 +655,5 @@ def test_a_whole_account_is_synchronised_through_the_adapter_of_its_provider(
     assert {iccid: tuple(rest) for iccid, *rest in stored.iter_rows()} == expected
     assert result.devices == result.usage_rows == len(expected) > 250
     assert result.activations > 5
-    assert n_calls(server, LISTS) == 3 + result.activations
+    assert n_calls(server, LISTS) == 4 + result.activations
     assert result.warnings == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +22,9 @@ YEAR = timedelta(days=364)
 class Account:
     """SIMs ordered by modification; before each call some are modified, by a script."""
 
-    def __init__(self, modified, *, page_size, script=(), tells_last=True, past_end="error"):
+    def __init__(
+        self, modified, *, page_size, script=(), tells_last=True, past_end="error", wrong_call=None
+    ):
         self.modified = dict(enumerate(modified))
         self.version = dict.fromkeys(self.modified, 0)
         self.told = self.version  # as of the last answer with rows: nobody can know more
@@ -29,6 +32,7 @@ class Account:
         self.script = iter(script)
         self.tells_last = tells_last
         self.past_end = past_end
+        self.wrong_call = wrong_call  # the answer to it calls itself the last one, whatever follows
         self.clock = NOW
         self.calls = []
 
@@ -56,7 +60,7 @@ class Account:
             self.told = dict(self.version)
         if not sims and number > 1 and self.past_end == "error":
             return None
-        is_last = first + self.page_size >= len(listed)
+        is_last = first + self.page_size >= len(listed) or len(self.calls) == self.wrong_call
         return ListedPage(
             number=number,
             rows=rows_of([(sim, self.version[sim]) for sim in sims]),
@@ -71,10 +75,16 @@ def rows_of(sims):
     return pl.DataFrame(rows, schema=DEVICE_PAGE_SCHEMA, orient="row")
 
 
-def scanned(account, scan=None, now=NOW):
+def scanned(account, scan=None, now=NOW, page_size=None):
     """ICCID to state, the newest wins."""
     states = {}
-    for page in scan_pages(account.read, scan or ListScan(), window=YEAR, now=now):
+    for page in scan_pages(
+        account.read,
+        scan or ListScan(),
+        page_size=page_size or account.page_size,
+        window=YEAR,
+        now=now,
+    ):
         states.update(page.rows.select("iccid", "rate_plan").iter_rows())
     return {int(sim): int(version) for sim, version in states.items()}
 
@@ -89,6 +99,8 @@ this_month = st.integers(0, 30 * 24).map(lambda hours: NOW - timedelta(hours=1 +
     script=st.lists(st.lists(st.integers(0, 65), max_size=4), min_size=10, max_size=60),
     tells_last=st.booleans(),
     past_end=st.sampled_from(["error", "empty"]),
+    wrong_call=st.none() | st.integers(1, 40),
+    n_asked_more=st.sampled_from([0, 3]),
 )
 @example(  # the list becomes a page shorter between two reads, and its last page a page nearer
     modified=[NOW - timedelta(days=1)] * 10,
@@ -96,6 +108,8 @@ this_month = st.integers(0, 30 * 24).map(lambda hours: NOW - timedelta(hours=1 +
     script=[*[[]] * 10, [0, 1, 2]],
     tells_last=False,
     past_end="error",
+    wrong_call=None,
+    n_asked_more=0,
 )
 @example(  # the same, and then both pages are past the end
     modified=[NOW - timedelta(days=1)] * 10,
@@ -103,6 +117,8 @@ this_month = st.integers(0, 30 * 24).map(lambda hours: NOW - timedelta(hours=1 +
     script=[*[[]] * 10, [0, 1, 2], [3]],
     tells_last=False,
     past_end="empty",
+    wrong_call=None,
+    n_asked_more=0,
 )
 @example(  # the newest changes fit on one page when it is looked at, no more when it is read
     modified=[],
@@ -110,15 +126,26 @@ this_month = st.integers(0, 30 * 24).map(lambda hours: NOW - timedelta(hours=1 +
     script=[[], [63, 52, 43], [30], [], [3, 25], [30], *[[]] * 4, [63, 52, 43]],
     tells_last=False,
     past_end="empty",
+    wrong_call=None,
+    n_asked_more=0,
 )
 def test_every_sim_is_found_in_its_newest_state_however_the_list_shifts(
-    modified, page_size, script, tells_last, past_end
+    modified, page_size, script, tells_last, past_end, wrong_call, n_asked_more
 ):
     account = Account(
-        modified, page_size=page_size, script=script, tells_last=tells_last, past_end=past_end
+        modified,
+        page_size=page_size,
+        script=script,
+        tells_last=tells_last,
+        past_end=past_end,
+        wrong_call=wrong_call,
     )
     existed = set(account.modified)
-    states = scanned(account, ListScan(since=NOW - timedelta(days=3 * 364 + 1)))
+    states = scanned(
+        account,
+        ListScan(since=NOW - timedelta(days=3 * 364 + 1)),
+        page_size=page_size + n_asked_more,
+    )
     assert existed <= set(states)
     assert states == {sim: account.told[sim] for sim in states}
 
@@ -145,6 +172,41 @@ def test_an_unchanged_list_is_read_once_and_little_more():
     )  # empty ones twice; finding the end and the last look come on top
 
 
+@pytest.mark.parametrize("n_asked_more", [0, 45])
+@pytest.mark.parametrize("n", [5, 6, 10, 47])
+def test_one_page_that_wrongly_calls_itself_the_last_loses_nothing(n, n_asked_more):
+    """Whichever answer it is; an account may also have fewer rows a page than it was asked for."""
+    scan = ListScan(since=NOW - timedelta(days=20))
+    hours = [NOW - timedelta(hours=100 - k) for k in range(n)]
+    unspoilt = Account(hours, page_size=5)
+    scanned(unspoilt, scan, page_size=5 + n_asked_more)
+    for wrong_call in range(len(unspoilt.calls)):
+        account = Account(hours, page_size=5, wrong_call=wrong_call + 1)
+        assert set(scanned(account, scan, page_size=5 + n_asked_more)) == set(range(n))
+
+
+@pytest.mark.parametrize("wrong_call", range(12, 20))
+def test_a_last_page_that_is_no_longer_the_last_is_noticed_though_it_says_otherwise(wrong_call):
+    """Ten SIMs fill two pages of what is new; a third one begins just before the last look."""
+    hours = [NOW - timedelta(hours=100 - k) for k in range(20)]
+    script = [range(10, 20), *[()] * 14, (0,)]
+    account = Account(hours, page_size=5, script=script, wrong_call=wrong_call)
+    states = scanned(account, ListScan(since=NOW - timedelta(days=20)))
+    assert states == {sim: account.told[sim] for sim in range(20)}
+
+
+def test_a_list_of_one_page_costs_a_call_more_only_where_the_page_may_be_full():
+    """The first list of an account tells nothing yet of how many rows a page of it may have."""
+    counts = [3, 3, 2, 1]  # SIMs of each year, the last one this year's
+    modified = [
+        NOW - YEAR * (3 - k) - timedelta(days=9) for k, n in enumerate(counts) for _ in range(n)
+    ]
+    account = Account(modified, page_size=5)
+    scanned(account, ListScan(since=NOW - 4 * YEAR), page_size=50)
+    per_list = collections.Counter(since for since, _ in account.calls)
+    assert list(per_list.values()) == [2, 2, 1, 1, 2]  # the last is empty, and is looked at twice
+
+
 def test_an_empty_account_ends_without_rows():
     assert scanned(Account([], page_size=5)) == {}
 
@@ -164,7 +226,7 @@ def test_an_endless_list_is_an_error_that_says_so():
     with pytest.raises(
         CarrierProtocolError, match=r"after 64 pages, far more than .* devices need"
     ):
-        list(scan_pages(endless, ListScan(max_pages=64), window=None, now=NOW))
+        list(scan_pages(endless, ListScan(max_pages=64), page_size=5, window=None, now=NOW))
 
 
 def test_a_page_that_comes_under_two_numbers_once_is_read_again():
@@ -225,7 +287,7 @@ def test_pages_tell_on_which_side_of_a_boundary_they_are():
     scan = ListScan(boundaries=(boundary,))
     sides = {
         iccid: page.modified_since >= boundary
-        for page in scan_pages(account.read, scan, window=YEAR, now=NOW)
+        for page in scan_pages(account.read, scan, page_size=5, window=YEAR, now=NOW)
         for iccid in page.rows["iccid"]
     }
     assert sides == {"0": False, "1": True}

@@ -8,6 +8,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from core.carriers.limiter import RECOVERY_CALLS, AccountLimiter, UnlimitedLimiter, limiter_for
 
@@ -90,6 +91,24 @@ def test_clients_of_one_account_share_a_limiter():
     assert limiter_for("account a", 5.0) is not limiter_for("account b", 5.0)
 
 
+def test_clients_of_one_account_with_different_rates_share_the_slower_one():
+    limiter = limiter_for("account of two rates", 5.0)
+    for rate, seconds in ((4.0, 0.25), (5.0, 0.25), (2.0, 0.5)):
+        assert limiter_for("account of two rates", rate) is limiter
+        clock = Clock()
+        limiter._clock, limiter._sleep, limiter._next_start = clock, clock.sleep, None
+        assert paused(limiter, clock) == pytest.approx(seconds)
+
+
+def test_clients_that_meet_in_redis_share_the_slower_rate_of_their_account():
+    """Nothing is asked of Redis here: the rate is the process's own."""
+    url = SecretStr("redis://127.0.0.1:1/0")
+    limiter = limiter_for("account of two rates", 5.0, redis_url=url)
+    assert limiter_for("account of two rates", 4.0, redis_url=url) is limiter
+    assert limiter._interval_us == 250_000
+    assert limiter_for("account of two rates", 5.0, redis_url=url)._interval_us == 250_000
+
+
 def test_an_account_without_a_limit_lets_calls_overlap():
     limiter = limiter_for("account a", None)
     assert isinstance(limiter, UnlimitedLimiter)
@@ -128,6 +147,39 @@ def test_a_carrier_that_asks_for_a_pause_gets_it():
     clock = Clock()
     limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
     limiter.rate_limited(retry_after_s=60)
+    with limiter.slot() as start:
+        assert start >= 160
+
+
+class Interrupted:
+    """A lock in whose way somebody else comes once, just before it is taken."""
+
+    def __init__(self, lock, somebody_else):
+        self.lock, self.somebody_else = lock, somebody_else
+
+    def __enter__(self):
+        somebody_else, self.somebody_else = self.somebody_else, lambda: None
+        somebody_else()
+        return self.lock.__enter__()
+
+    def __exit__(self, *failure):
+        return self.lock.__exit__(*failure)
+
+
+def test_a_pause_is_not_lost_to_a_call_that_was_about_to_start():
+    """The call before it had left its turn when the carrier's complaint was read."""
+    clock = Clock()
+    limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
+    limiter._pace = Interrupted(limiter._pace, lambda: limiter.rate_limited(retry_after_s=60))
+    with limiter.slot() as start:
+        assert start >= 160
+
+
+def test_a_pause_is_not_lost_to_a_call_that_started_elsewhere():
+    clock = Clock()
+    limiter = AccountLimiter(1, clock=clock, sleep=clock.sleep)
+    limiter.rate_limited(retry_after_s=60)
+    limiter.started_elsewhere()
     with limiter.slot() as start:
         assert start >= 160
 
