@@ -69,6 +69,7 @@ def sync_provider(
     prorated = {plan.code for plan in plans if plan.is_prorated}
     since = modified_since(
         history,
+        account=_account_key(provider),
         full_sync=options.full_sync,
         max_age=options.full_sync_max_age,
         now=now(),

@@ -286,6 +286,7 @@ def _published(row: sa.RowMapping) -> PublishedRun:
         started_at=row["StartedAt"],
         listed_from=row["ListedFrom"],
         device_count=row["DeviceCount"],
+        account=row["AccountKey"] or "",
     )
 
 

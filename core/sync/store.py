@@ -127,6 +127,8 @@ class PublishedRun:
         next incremental run. None where the carrier's lists tell no modification.
     device_count
         SIMs that it published.
+    account
+        Names the account at the carrier; empty: the run does not tell.
     """
 
     run_id: int
@@ -134,6 +136,7 @@ class PublishedRun:
     started_at: datetime
     listed_from: datetime | None
     device_count: int
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
