@@ -9,7 +9,7 @@ where it was (C5).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -17,9 +17,12 @@ from zoneinfo import ZoneInfo
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
 from core.errors import CarrierError, CarrierProtocolError
+from core.sync.activations import stage_activations
 from core.sync.cycle_check import cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
+from core.sync.remarks import after_publish, before_usage
 from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
+from core.sync.sums import check_sums
 from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
 
@@ -172,7 +175,7 @@ def sync_devices(
         )
     request = replace(request, since=run.since)
     try:
-        run, usage = _stage_all(
+        run, usage, n_asked = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )
         request = replace(request, since=run.progress.unlisted_before or request.since)
@@ -184,14 +187,11 @@ def sync_devices(
     except BaseException as error:  # a cancelled run leaves no trace either
         store.fail(run, error=f"{type(error).__name__}: {error}", now=clock())
         raise
-    if counts.kept:
-        usage.warnings.append(
-            f"{counts.kept:,} known SIMs whose rows were rejected keep what was known of them"
-        )
+    usage.warnings += after_publish(counts)
     for warning in usage.warnings:
         logger.warning(warning)
     return _result(
-        run, request, usage, counted, counts,
+        run, request, counted, counts, warnings=usage.warnings, activations=n_asked,
         calls=client.calls - first_call, started_at=started_at, finished_at=clock(),
     )  # fmt: skip
 
@@ -204,7 +204,8 @@ def _stage_all(
     *,
     clock: Callable[[], datetime],
     on_progress: Callable[[int], None],
-) -> tuple[SyncRun, UsageReader]:
+) -> tuple[SyncRun, UsageReader, int]:
+    """Stage everything; the run, how its usage was read, and the activation dates asked for."""
     run = _list_devices(client, store, run, request, on_progress=on_progress)
     usage = UsageReader(
         client=client,
@@ -213,7 +214,7 @@ def _stage_all(
         on_page=lambda: on_progress(run.staged_rows),
         is_cycle_open=lambda: request.is_open(clock()),
     )
-    usage.warnings += [*_unlisted_before(run), *_unknown_plans(store, run, request)]
+    usage.warnings += before_usage(store, run, request.known_rate_plans)
     if request.reads_usage:
         if not (run.progress.usage or run.progress.usage_done):
             usage.warnings += _cycle_warnings(client, store, run, request)
@@ -224,9 +225,9 @@ def _stage_all(
         if request.reads_history:
             for past in past_periods(store, request.service_provider_id, request.period_id):
                 run = usage.stage_usage(run, past, plans, is_current=False)
-        usage.check_sums(run)
-    usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
-    return run, usage
+        check_sums(store, run)
+    n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
+    return run, usage, n_asked
 
 
 def _list_devices(
@@ -273,31 +274,6 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
         raise CarrierProtocolError(msg)
 
 
-def _unlisted_before(run: SyncRun) -> list[str]:
-    if run.progress.unlisted_before is None:
-        return []
-    warning = (
-        f"the carrier lists only SIMs modified since {run.progress.unlisted_before:%Y-%m-%d}: SIMs "
-        "modified before stay as they were known and unknown ones are found by their usage only; "
-        "ask the carrier to list the whole account"
-    )
-    return [warning]
-
-
-def _unknown_plans(store: DeviceStore, run: SyncRun, request: SyncRequest) -> list[str]:
-    if not request.known_rate_plans:
-        return []
-    unknown = [p for p in store.used_rate_plans(run) if p not in request.known_rate_plans]
-    if not unknown:
-        return []
-    listed = ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else "")
-    warning = (
-        f"rate plans that are not in the catalogue leave their SIMs unpriced: {listed}; "
-        "add them with `carrier-opt plans import`"
-    )
-    return [warning]
-
-
 def _cycle_warnings(
     client: CarrierClient, store: DeviceStore, run: SyncRun, request: SyncRequest
 ) -> list[str]:
@@ -317,10 +293,11 @@ def _cycle_warnings(
 def _result(
     run: SyncRun,
     request: SyncRequest,
-    usage: UsageReader,
     counted: RunCounts,
     counts: PublishCounts,
     *,
+    warnings: Sequence[str],
+    activations: int,
     calls: int,
     started_at: datetime,
     finished_at: datetime,
@@ -333,14 +310,14 @@ def _result(
         usage_rows=counts.usage_rows,
         duplicates=counts.duplicates,
         removed=counts.removed,
-        activations=usage.n_asked,
+        activations=activations,
         pages=counted.pages,
         calls=calls,
         started_at=started_at,
         finished_at=finished_at,
         rejects=counted.rejects,
         flags=counted.flags,
-        warnings=tuple(usage.warnings),
+        warnings=tuple(warnings),
     )
 
 

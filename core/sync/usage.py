@@ -1,4 +1,4 @@
-"""Usage of the cycle and activation dates for the SIMs that are staged (C7, B2)."""
+"""Usage of the cycle for the SIMs that are staged and those that are known (C7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, tzinfo
 from itertools import chain
 
 import polars as pl
@@ -16,20 +15,12 @@ from core.carriers.iccid import match_keys
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 from core.sync.progress import UsagePlace
 from core.sync.store import (
-    ACTIVATION_STAGE_SCHEMA,
-    REJECT_SCHEMA,
     USAGE_STAGE_SCHEMA,
     DeviceStore,
     Period,
     SyncRun,
 )
-from core.sync.validation import (
-    check_usage,
-    impossible_sums,
-    missing_details,
-    sum_rejects,
-    usage_flags,
-)
+from core.sync.validation import check_usage
 
 WHOLE_CYCLE = ""
 """Instead of a rate plan: all that a SIM used in the cycle, whatever its plan."""
@@ -40,7 +31,7 @@ SIM_BATCH = 50
 
 @dataclass(slots=True, kw_only=True)
 class UsageReader:
-    """Reads usage and details for one run.
+    """Reads usage for one run.
 
     Attributes
     ----------
@@ -58,7 +49,6 @@ class UsageReader:
     on_page: Callable[[], None]
     is_cycle_open: Callable[[], bool]
     warnings: list[str] = field(default_factory=list)
-    n_asked: int = 0
 
     def stage_usage(
         self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
@@ -107,34 +97,6 @@ class UsageReader:
             run = replace(run, progress=run.progress.with_usage_done(period.id, rate_plan))
             self.store.save_progress(run, run.progress)
         return run
-
-    def check_sums(self, run: SyncRun) -> None:
-        """Take back impossible sums of plans and zones, and flag the unusual ones (C4).
-
-        Usage that fell is taken back, too: within a cycle counters only grow, so that it is a part of
-        the SIM's usage, or of the next cycle.
-        """
-        for sums in self.store.unusual_usage(run):
-            impossible = impossible_sums(sums)
-            flagged = sums.join(impossible, on=["period_id", "match_key"], how="anti")
-            fallen = flagged.filter(pl.col("usage_bytes") < pl.col("known_bytes"))
-            rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
-            self.store.drop_usage(run, pl.concat([impossible, fallen]), rejects)
-
-    def stage_activations(self, run: SyncRun, *, time_zone: tzinfo) -> None:
-        """Stage the activation dates of SIMs, in the account's local days.
-
-        A SIM whose details cannot be read is kept, noted as a reject and counted as active for the
-        whole cycle; a carrier that answers nothing any more ends the run (C3).
-
-        Raises
-        ------
-        CarrierError
-            If credentials are refused or the breaker is open.
-        """
-        for iccids in self.store.iccids_to_ask(run):
-            for start in range(0, len(iccids), SIM_BATCH):
-                self._stage_details(run, iccids[start : start + SIM_BATCH], time_zone)
 
     def _stage_plan(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
         """Stage one plan's usage page by page; a row that comes again counts once."""
@@ -203,21 +165,6 @@ class UsageReader:
                 f"{period.start} does not: choose the current billing period"
             )
             raise CarrierProtocolError(msg)
-
-    def _stage_details(self, run: SyncRun, iccids: list[str], time_zone: tzinfo) -> None:
-        rows: list[tuple[str, date | None]] = []
-        rejects = [pl.DataFrame(schema=REJECT_SCHEMA)]
-        for iccid in iccids:
-            self.n_asked += 1
-            day = None
-            try:
-                activated_at = self.client.device_details(iccid).activated_at
-                day = activated_at and activated_at.astimezone(time_zone).date()
-            except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
-                rejects.append(missing_details(iccid, str(error)))
-            rows.append((iccid, day))
-        frame = pl.DataFrame(rows, schema=ACTIVATION_STAGE_SCHEMA, orient="row")
-        self.store.stage_activation(run, frame, pl.concat(rejects))
 
 
 def _digest(page: UsagePage) -> str:
