@@ -121,7 +121,7 @@ def steps() -> list[Step]:
     return [
         *_device_steps(),
         Step(statement=adopt_device_forms()),
-        Step(statement=_drop_parts_of_a_whole()),
+        Step(statement=drop_parts_of_a_whole()),
         *_usage_steps(),
         Step(statement=_keep_rejected(), counts_as="kept", only_full=True),
         Step(statement=_remove_unseen(), counts_as="removed", only_full=True),
@@ -178,7 +178,7 @@ def adopt_device_forms() -> sa.Update:
     )
 
 
-def _drop_parts_of_a_whole() -> sa.Delete:
+def drop_parts_of_a_whole() -> sa.Delete:
     """Delete the staged usage by rate plan of SIMs whose whole cycle is staged too."""
     part, whole = jasper_usage_staging.c, jasper_usage_staging.alias().c
     return sa.delete(jasper_usage_staging).where(

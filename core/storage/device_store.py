@@ -6,7 +6,7 @@ transaction. A run that fails leaves the device tables as they were; one whose p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -36,6 +36,7 @@ from core.storage.sync_rejects import add_rejects, count_rejects
 from core.storage.unusual_usage import UNUSUAL_ROWS, load_unusual
 from core.sync.progress import SyncProgress
 from core.sync.store import (
+    USAGE_PROBLEMS,
     Period,
     PublishCounts,
     RunCounts,
@@ -206,35 +207,36 @@ class SqlDeviceStore:
         return iccids_to_ask(self._engine, run.id)
 
     def unusual_usage(self, run: SyncRun) -> Iterator[pl.DataFrame]:
-        """Read the SIMs whose staged usage is impossible or unusual, the impossible ones first.
+        """Read the SIMs with a problem in their staged usage, in the order of ``USAGE_PROBLEMS``.
 
-        Unusual is usage that has fallen since it was known last, or that is far above that of the
-        period before. After :meth:`drop_usage` of what is impossible or has fallen the next part
-        follows; of usage that jumped, the first ``UNUSUAL_ROWS``.
+        Of usage that jumped, about the first ``UNUSUAL_ROWS`` SIMs.
         """
-        self._adopt_device_forms(run)
+        self._make_publishable(run)
+        last = None
         while True:
-            found = self._load_unusual(run)
+            found = self._load_unusual(run, last)
             yield found
-            n_lasting = (found["usage_bytes"] >= found["known_bytes"].fill_null(0)).sum()
-            if found.height < UNUSUAL_ROWS or n_lasting == found.height:
+            if found.height < UNUSUAL_ROWS or found["problem"][0] == USAGE_PROBLEMS[-1]:
                 return
+            last = found.tail(1).to_dicts()[0]
 
     @retried
-    def _adopt_device_forms(self, run: SyncRun) -> None:
+    def _make_publishable(self, run: SyncRun) -> None:
+        """Bring staged usage to the rows that the publish adds up."""
         with self._staging(run) as connection:
             provider_id = sync_runs.load_run(connection, run.id)["ServiceProviderId"]
             parameters = {"run_id": run.id, "provider_id": provider_id}
             connection.execute(device_publish.adopt_device_forms(), parameters)
+            connection.execute(device_publish.drop_parts_of_a_whole(), {"run_id": run.id})
 
     @retried
-    def _load_unusual(self, run: SyncRun) -> pl.DataFrame:
+    def _load_unusual(self, run: SyncRun, last: Mapping[str, Any] | None) -> pl.DataFrame:
         with reading(self._engine) as connection:
-            return load_unusual(connection, sync_runs.load_run(connection, run.id))
+            return load_unusual(connection, sync_runs.load_run(connection, run.id), last)
 
     @retried
-    def drop_period(self, run: SyncRun, period_id: int) -> None:
-        """Take back all the staged usage of one billing period."""
+    def drop_period(self, run: SyncRun, period_id: int, progress: SyncProgress) -> None:
+        """Take back all the staged usage of one billing period; ``progress`` is that without it."""
         staged = jasper_usage_staging.c
         with self._staging(run) as connection:
             connection.execute(
@@ -242,6 +244,7 @@ class SqlDeviceStore:
                     staged.DeviceSyncRunId == run.id, staged.BillingPeriodId == period_id
                 )
             )
+            self._advance(connection, run, None, progress)
 
     @retried
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
@@ -263,16 +266,18 @@ class SqlDeviceStore:
         with reading(self._engine) as connection:
             n_devices = _count(connection, jasper_device_staging, run.id)
             rejects = count_rejects(connection, run.id)
-            pages = sync_runs.load_run(connection, run.id)["PagesFetched"]
+            row = sync_runs.load_run(connection, run.id)
+            n_known = _count_known(connection, row["ServiceProviderId"])
         by_reason: dict[str, int] = {}
         for (source, reason), number in rejects.items():
             if source != "flag":
                 by_reason[reason] = by_reason.get(reason, 0) + number
         return RunCounts(
             devices=n_devices,
-            pages=pages,
+            pages=row["PagesFetched"],
             rejects=dict(sorted(by_reason.items())),
             flags={reason: n for (source, reason), n in rejects.items() if source == "flag"},
+            known_devices=n_known,
         )
 
     @retried
@@ -417,20 +422,22 @@ def _refuse_failed(row: sa.RowMapping) -> None:
 
 
 def _refuse_emptying(connection: sa.Connection, row: sa.RowMapping) -> None:
-    n_known = connection.execute(
-        sa.select(sa.func.count())
-        .select_from(device)
-        .where(
-            device.c.ServiceProviderId == row["ServiceProviderId"],
-            device.c.IsDeleted == sa.false(),
-        )
-    ).scalar_one()
+    n_known = _count_known(connection, row["ServiceProviderId"])
     if n_known:
         msg = (
             f"the full synchronisation run {row['Id']} staged no device, but {n_known} are known: "
             "nothing was published; check what the carrier's account may see"
         )
         raise StorageError(msg)
+
+
+def _count_known(connection: sa.Connection, provider_id: int) -> int:
+    known = device.c
+    statement = sa.select(sa.func.count()).select_from(device)
+    statement = statement.where(
+        known.ServiceProviderId == provider_id, known.IsDeleted == sa.false()
+    )
+    return int(connection.execute(statement).scalar_one())
 
 
 def _count(connection: sa.Connection, staging: sa.Table, run_id: int) -> int:

@@ -61,6 +61,12 @@ class SyncProgress:
         """Return it with one rate plan's usage complete."""
         return replace(self, usage=None, usage_done=(*self.usage_done, (period_id, rate_plan)))
 
+    def without_period(self, period_id: int) -> SyncProgress:
+        """Return it with nothing of one billing period read."""
+        is_here = self.usage is not None and self.usage.period_id == period_id
+        done = tuple((period, plan) for period, plan in self.usage_done if period != period_id)
+        return replace(self, usage=None if is_here else self.usage, usage_done=done)
+
     def to_json(self) -> str:
         """Write it as text."""
         scan, usage = self.scan, self.usage

@@ -48,6 +48,8 @@ class SyncRequest:
         None: a full run, the whole account; else only SIMs modified since then (C6).
     reads_usage
         Whether usage is read, of all SIMs also in an incremental run.
+    accepts_lower_usage
+        Whether usage below what was known of the same period is taken over, as a correction.
     reads_history
         Whether usage of up to two earlier billing periods is read that nothing is known of.
     known_rate_plans
@@ -67,6 +69,7 @@ class SyncRequest:
     time_zone: str = "UTC"
     since: datetime | None = None
     reads_usage: bool = True
+    accepts_lower_usage: bool = False
     reads_history: bool = False
     known_rate_plans: Collection[str] = frozenset()
     prorated_rate_plans: Collection[str] = frozenset()
@@ -187,7 +190,9 @@ def sync_devices(
     except BaseException as error:  # a cancelled run leaves no trace either
         store.fail(run, error=f"{type(error).__name__}: {error}", now=clock())
         raise
-    usage.warnings += after_publish(counts)
+    usage.warnings += after_publish(
+        counted, counts, accepts_lower_usage=request.accepts_lower_usage
+    )
     for warning in usage.warnings:
         logger.warning(warning)
     return _result(
@@ -225,7 +230,7 @@ def _stage_all(
         if request.reads_history:
             for past in past_periods(store, request.service_provider_id, request.period_id):
                 run = usage.stage_usage(run, past, plans, is_current=False)
-        check_sums(store, run)
+        check_sums(store, run, accepts_lower=request.accepts_lower_usage)
     n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
     return run, usage, n_asked
 

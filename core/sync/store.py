@@ -31,11 +31,14 @@ USAGE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
     "rate_plan": pl.String(),  # the plan it was used on; "": all of the cycle, whatever the plan
     "zone": pl.String(),
-    "usage_bytes": pl.Int64(),
+    "usage_bytes": pl.Int64(),  # or UNREADABLE
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
 }
 """Columns of :meth:`DeviceStore.stage_usage`."""
+
+UNREADABLE = -1
+"""Staged bytes of a row that was rejected: what else its SIM used in the period is a part only."""
 
 ACTIVATION_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -65,8 +68,13 @@ USAGE_SUM_SCHEMA: dict[str, pl.DataType] = {
     "voice_seconds": pl.Int64(),
     "known_bytes": pl.Int64(),  # of the same period, before this run; null: none known
     "before_bytes": pl.Int64(),  # of the period before; null: none known
+    "problem": pl.String(),  # one of USAGE_PROBLEMS
 }
 """Columns of :meth:`DeviceStore.unusual_usage`."""
+
+USAGE_PROBLEMS = ("unreadable", "impossible", "fell", "spike")
+"""What is wrong with a SIM's staged usage: a row was rejected, the sum is beyond what a SIM can use, it is
+below what was known of the period, or far above that of the period before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +89,15 @@ class Period:
 class RunCounts:
     """What a run has staged: good SIMs, pages, rejects by reason.
 
-    Rows that are flagged and not rejected are in ``flags``.
+    Rows that are flagged and not rejected are in ``flags``; ``known_devices`` are the provider's SIMs
+    before the publish.
     """
 
     devices: int
     pages: int
     rejects: dict[str, int]
     flags: dict[str, int]
+    known_devices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,18 +291,18 @@ class DeviceStore(Protocol):
         ...
 
     def unusual_usage(self, run: SyncRun) -> Iterator[pl.DataFrame]:
-        """Read SIMs with impossible or unusual staged usage, the impossible ones first, in parts.
+        """Read SIMs with a problem in their staged usage in parts, in the order of ``USAGE_PROBLEMS``.
 
-        Columns ``USAGE_SUM_SCHEMA``. After the impossible ones are dropped the next part follows.
+        Columns ``USAGE_SUM_SCHEMA``. Usage of a SIM's whole cycle counts alone, as at the publish.
         """
         ...
 
-    def drop_period(self, run: SyncRun, period_id: int) -> None:
-        """Take back all the staged usage of one billing period."""
+    def drop_period(self, run: SyncRun, period_id: int, progress: SyncProgress) -> None:
+        """Take back all the staged usage of one billing period; ``progress`` is that without it."""
         ...
 
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
-        """Take back the staged usage of SIMs whose sums are impossible, and keep the rejects."""
+        """Take back the staged usage of SIMs in the period of their sum, and keep the rejects."""
         ...
 
     def counts(self, run: SyncRun) -> RunCounts:

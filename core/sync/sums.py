@@ -5,18 +5,19 @@ from __future__ import annotations
 import polars as pl
 
 from core.sync.store import DeviceStore, SyncRun
-from core.sync.validation import impossible_sums, sum_rejects, usage_flags
+from core.sync.validation import sum_rejects, usage_flags
 
 
-def check_sums(store: DeviceStore, run: SyncRun) -> None:
-    """Take back impossible sums of plans and zones, and flag the unusual ones (C4).
+def check_sums(store: DeviceStore, run: SyncRun, *, accepts_lower: bool) -> None:
+    """Take back usage that is impossible or of which a part was rejected, and flag the unusual (C4).
 
     Usage that fell is taken back, too: within a cycle counters only grow, so that it is a part of
-    the SIM's usage, or of the next cycle.
+    the SIM's usage, or of the next cycle. With ``accepts_lower`` it is taken over: what was known is
+    then said to be wrong.
     """
+    lasting = ("spike", "fell") if accepts_lower else ("spike",)
     for sums in store.unusual_usage(run):
-        impossible = impossible_sums(sums)
-        flagged = sums.join(impossible, on=["period_id", "match_key"], how="anti")
-        fallen = flagged.filter(pl.col("usage_bytes") < pl.col("known_bytes"))
+        impossible = sums.filter(pl.col("problem") == "impossible")
+        flagged = sums.filter(pl.col("problem").is_in(["fell", "spike"]))
         rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
-        store.drop_usage(run, pl.concat([impossible, fallen]), rejects)
+        store.drop_usage(run, sums.filter(~pl.col("problem").is_in(lasting)), rejects)

@@ -15,12 +15,13 @@ from core.carriers.iccid import match_keys
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 from core.sync.progress import UsagePlace
 from core.sync.store import (
+    UNREADABLE,
     USAGE_STAGE_SCHEMA,
     DeviceStore,
     Period,
     SyncRun,
 )
-from core.sync.validation import check_usage
+from core.sync.validation import CheckedUsage, check_usage
 
 WHOLE_CYCLE = ""
 """Instead of a rate plan: all that a SIM used in the cycle, whatever its plan."""
@@ -81,7 +82,8 @@ class UsageReader:
                     self._stage_sim_by_sim(run, period, rate_plan)
             except RejectedByCarrierError as error:
                 if not is_current:
-                    self.store.drop_period(run, period.id)
+                    run = replace(run, progress=run.progress.without_period(period.id))
+                    self.store.drop_period(run, period.id, run.progress)
                     self.warnings.append(
                         f"usage of the cycle from {period.start} was left as it is: the carrier "
                         f"refuses a part of it: {error}"
@@ -107,7 +109,7 @@ class UsageReader:
                 period_id=period.id, rate_plan=rate_plan, page=page.number, digest=_digest(page)
             )
             run = replace(run, progress=replace(run.progress, usage=place))
-            rows = _staged(checked.good, rate_plan)
+            rows = _staged(checked, rate_plan)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
             self.on_page()
         return run
@@ -153,7 +155,7 @@ class UsageReader:
         self._require_open_cycle(period)  # else they may be counters of the next one
         if pages:
             checked = check_usage(pages)
-            rows = _staged(checked.good.with_columns(zone=pl.lit("")), WHOLE_CYCLE)
+            rows = _staged(checked, WHOLE_CYCLE)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
             self.on_page()
         return len(iccids) - len(pages)
@@ -173,10 +175,15 @@ def _digest(page: UsagePage) -> str:
     return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
 
 
-def _staged(good: pl.DataFrame, rate_plan: str) -> pl.DataFrame:
+def _staged(checked: CheckedUsage, rate_plan: str) -> pl.DataFrame:
     """Rows to stage, each SIM and zone once: what comes later is newer (C4)."""
+    unread = pl.lit(UNREADABLE, dtype=pl.Int64)
+    spoilt = checked.spoilt.with_columns(unread.alias("usage_bytes"), sms_count=0, voice_seconds=0)
+    rows = pl.concat([checked.good.drop("page_index"), spoilt], how="vertical_relaxed")
+    zone = pl.lit("") if rate_plan == WHOLE_CYCLE else pl.col("zone")
     return (
-        good.with_columns(match_keys(good["iccid"]).alias("match_key"), rate_plan=pl.lit(rate_plan))
+        rows.with_columns(match_keys(rows["iccid"]).alias("match_key"), zone=zone)
+        .with_columns(rate_plan=pl.lit(rate_plan))
         .unique(("match_key", "zone"), keep="last", maintain_order=True)
         .select(USAGE_STAGE_SCHEMA.keys())
     )
