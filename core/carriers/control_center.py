@@ -53,7 +53,12 @@ from core.carriers.json_values import (
     text,
 )
 from core.carriers.limiter import Limiter, limiter_for
-from core.errors import CarrierAuthError, CarrierProtocolError, RejectedByCarrierError
+from core.errors import (
+    CarrierAuthError,
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    UnknownCycleError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +74,7 @@ ERROR_CODES = ErrorCodes(
 _PAST_END = "10000007"
 _TOO_OLD = "10000045"
 _NO_ROLE = "10000030"
+_UNKNOWN_CYCLE = "10000032"
 _MOST_VERSIONS = 20
 _UNKNOWN_CLOCK = timedelta(minutes=1)
 
@@ -109,6 +115,7 @@ def control_center_capabilities(
         changes_per_cycle=None,
         change_cutoff=timedelta(0),
         usage_access=usage_access,
+        sim_usage_tells_cycle=False,
         list_window=timedelta(days=364),
     )
 
@@ -392,7 +399,12 @@ class ControlCenterClient(HttpAccountClient):
         if version is not None:
             params["ratePlanVersion"] = str(version)
         with _refusal_of_a_role():
-            reply = self._page("/usages", params, number)
+            try:
+                reply = self._page("/usages", params, number)
+            except RejectedByCarrierError as error:
+                if error.code != _UNKNOWN_CYCLE:
+                    raise
+                raise UnknownCycleError(str(error), code=error.code) from None
         if reply is None:
             return None
         what = f"GET /usages of {rate_plan!r}, page {number}"

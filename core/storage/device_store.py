@@ -6,7 +6,7 @@ transaction. A run that fails leaves the device tables as they were; one whose p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -30,7 +30,9 @@ from core.storage.staged_sims import (
     iccids_to_ask,
     iccids_unlisted,
     iccids_without_usage,
+    stage_unanswered,
     used_rate_plans,
+    without_whole_usage,
 )
 from core.storage.sync_rejects import add_rejects, count_rejects
 from core.storage.unusual_usage import UNUSUAL_ROWS, load_unusual
@@ -192,6 +194,21 @@ class SqlDeviceStore:
         with reading(self._engine) as connection:
             return used_rate_plans(connection, sync_runs.load_run(connection, run.id))
 
+    @retried
+    def plans_read(self, run: SyncRun, period_id: int) -> set[str]:
+        """Read the rate plans of a period that the account's last run that read it has read."""
+        with reading(self._engine) as connection:
+            row = sync_runs.load_run(connection, run.id)
+            return sync_runs.plans_read(connection, row, period_id)
+
+    @retried
+    def without_whole_usage(
+        self, run: SyncRun, iccids: Sequence[str], *, period_id: int
+    ) -> list[str]:
+        """Leave out the SIMs whose usage of the whole cycle is staged."""
+        with reading(self._engine) as connection:
+            return without_whole_usage(connection, run.id, iccids, period_id)
+
     def iccids_without_usage(
         self, run: SyncRun, rate_plan: str, *, period_id: int
     ) -> Iterator[list[str]]:
@@ -201,6 +218,14 @@ class SqlDeviceStore:
     def iccids_unlisted(self, run: SyncRun, *, period_id: int) -> Iterator[list[str]]:
         """Read the SIMs with staged usage of which no row was staged, published or rejected."""
         return iccids_unlisted(self._engine, run.id, period_id)
+
+    @retried
+    def stage_unanswered(self, run: SyncRun) -> None:
+        """Stage the known SIMs whose activation date the last run asked for in vain, to be asked again."""
+        with self._staging(run) as connection:
+            n_rows = stage_unanswered(connection, sync_runs.load_run(connection, run.id))
+            staged_count = device_sync_run.c.StagedCount + n_rows
+            self._advance(connection, run, None, None, StagedCount=staged_count)
 
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
         """Read the staged SIMs whose activation date is needed and not asked for yet, in slices."""

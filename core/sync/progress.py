@@ -45,12 +45,15 @@ class SyncProgress:
         The rate plan whose usage is being read; None: none yet.
     usage_done
         Period and rate plan of every usage that is complete.
+    refused
+        Rate plans whose usage in the current cycle the carrier refuses as a list.
     """
 
     scan: ScanBookmark | None = None
     is_listed: bool = False
     usage: UsagePlace | None = None
     usage_done: tuple[tuple[int, str], ...] = ()
+    refused: frozenset[str] = frozenset()
 
     @property
     def unlisted_before(self) -> datetime | None:
@@ -59,7 +62,8 @@ class SyncProgress:
 
     def with_usage_done(self, period_id: int, rate_plan: str) -> SyncProgress:
         """Return it with one rate plan's usage complete."""
-        return replace(self, usage=None, usage_done=(*self.usage_done, (period_id, rate_plan)))
+        done = tuple(dict.fromkeys((*self.usage_done, (period_id, rate_plan))))
+        return replace(self, usage=None, usage_done=done)
 
     def without_period(self, period_id: int) -> SyncProgress:
         """Return it with nothing of one billing period read."""
@@ -93,6 +97,7 @@ class SyncProgress:
                     "digest": usage.digest,
                 },
                 "usage_done": self.usage_done,
+                "refused": sorted(self.refused),
             }
         )
 
@@ -124,4 +129,5 @@ class SyncProgress:
             is_listed=content["is_listed"],
             usage=usage and UsagePlace(**usage),
             usage_done=tuple((period, plan) for period, plan in content["usage_done"]),
+            refused=frozenset(content.get("refused", ())),
         )

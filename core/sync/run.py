@@ -18,8 +18,9 @@ from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
 from core.errors import CarrierError, CarrierProtocolError
 from core.sync.activations import stage_activations
-from core.sync.cycle_check import cycle_problem
+from core.sync.cycle_check import PeriodClock, cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
+from core.sync.moved import stage_moved
 from core.sync.remarks import after_publish, before_usage
 from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
 from core.sync.sums import check_sums
@@ -76,10 +77,10 @@ class SyncRequest:
     prorated_communication_plans: Collection[str] = frozenset()
     max_pages: int = MIN_PAGE_LIMIT
 
-    def is_open(self, now: datetime) -> bool:
-        """Whether the billing period holds the account's local day."""
-        today = now.astimezone(ZoneInfo(self.time_zone)).date()
-        return self.cycle.start_date <= today <= self.cycle.end_date
+    @property
+    def is_prorated(self) -> bool:
+        """Whether a prorated plan may concern a SIM."""
+        return bool(self.prorated_rate_plans or self.prorated_communication_plans)
 
     @property
     def cycle_start(self) -> datetime:
@@ -217,22 +218,33 @@ def _stage_all(
         store=store,
         max_pages=request.max_pages,
         on_page=lambda: on_progress(run.staged_rows),
-        is_cycle_open=lambda: request.is_open(clock()),
+        present=PeriodClock(cycle=request.cycle, time_zone=request.time_zone, clock=clock),
     )
     usage.warnings += before_usage(store, run, request.known_rate_plans)
     if request.reads_usage:
-        if not (run.progress.usage or run.progress.usage_done):
-            usage.warnings += _cycle_warnings(client, store, run, request)
-        period = Period(id=request.period_id, start=request.cycle.start_date)
-        plans = {*store.used_rate_plans(run), *request.known_rate_plans}
-        run = usage.stage_usage(run, period, plans, is_current=True)
-        run = stage_unlisted(usage, run, period)
-        if request.reads_history:
-            for past in past_periods(store, request.service_provider_id, request.period_id):
-                run = usage.stage_usage(run, past, plans, is_current=False)
+        run = _stage_usage(usage, run, request)
         check_sums(store, run, accepts_lower=request.accepts_lower_usage)
+    if request.is_prorated and request.since is not None:
+        store.stage_unanswered(run)
     n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
     return run, usage, n_asked
+
+
+def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> SyncRun:
+    store = usage.store
+    usage.cycle_problem = _cycle_problem(usage.client, store, run, request)
+    usage.warnings += [usage.cycle_problem] if usage.cycle_problem else []
+    period = Period(id=request.period_id, start=request.cycle.start_date)
+    needed = {*store.used_rate_plans(run), *store.plans_read(run, period.id)}
+    plans = needed | set(request.known_rate_plans)
+    run = usage.stage_usage(run, period, plans, is_current=True)
+    run = stage_unlisted(usage, run, period)
+    run = stage_moved(usage, run, period, needed, modified_since=request.cycle_start)
+    if request.reads_history:
+        for past in past_periods(store, request.service_provider_id, request.period_id):
+            past_plans = plans | store.plans_read(run, past.id)
+            run = usage.stage_usage(run, past, past_plans, is_current=False)
+    return run
 
 
 def _list_devices(
@@ -279,9 +291,9 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
         raise CarrierProtocolError(msg)
 
 
-def _cycle_warnings(
+def _cycle_problem(
     client: CarrierClient, store: DeviceStore, run: SyncRun, request: SyncRequest
-) -> list[str]:
+) -> str | None:
     """Compare the billing period with the cycle that the carrier tells of one SIM."""
     for rate_plan in store.used_rate_plans(run):
         for iccids in store.iccids_without_usage(run, rate_plan, period_id=request.period_id):
@@ -289,10 +301,9 @@ def _cycle_warnings(
                 told = client.billing_cycle(iccids[0])
             except CarrierError as error:
                 logger.info("the carrier's billing cycle could not be read: %s", error)
-                return []
-            problem = told and cycle_problem(told, request.cycle, request.time_zone)
-            return [problem] if problem else []
-    return []
+                return None
+            return cycle_problem(told, request.cycle, request.time_zone) if told else None
+    return None
 
 
 def _result(

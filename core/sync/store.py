@@ -7,7 +7,7 @@ leaves the device tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
@@ -276,6 +276,16 @@ class DeviceStore(Protocol):
         """Distinct rate plans of the staged SIMs and of those that are published, ascending."""
         ...
 
+    def plans_read(self, run: SyncRun, period_id: int) -> set[str]:
+        """Rate plans whose usage in a period the account's last run that read it has read."""
+        ...
+
+    def without_whole_usage(
+        self, run: SyncRun, iccids: Sequence[str], *, period_id: int
+    ) -> list[str]:
+        """Leave out the SIMs whose usage of the whole cycle is staged."""
+        ...
+
     def iccids_without_usage(
         self, run: SyncRun, rate_plan: str, *, period_id: int
     ) -> Iterator[list[str]]:
@@ -284,6 +294,10 @@ class DeviceStore(Protocol):
 
     def iccids_unlisted(self, run: SyncRun, *, period_id: int) -> Iterator[list[str]]:
         """SIMs with staged usage of a period of which no row was staged, published or rejected."""
+        ...
+
+    def stage_unanswered(self, run: SyncRun) -> None:
+        """Stage the known SIMs whose activation date the last run asked for in vain, to be asked again."""
         ...
 
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
