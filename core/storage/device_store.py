@@ -15,13 +15,17 @@ import polars as pl
 import sqlalchemy as sa
 
 from core.carriers.iccid import match_keys
-from core.errors import StorageError
 from core.storage import device_publish, sync_runs
 from core.storage.bulk import Merge, merge_frame, slices
 from core.storage.engine import reading, writing
+from core.storage.publish_run import (
+    count_known_devices,
+    count_staged_devices,
+    publish_run,
+    published_counts,
+)
 from core.storage.retry import retried
 from core.storage.schema import (
-    device,
     device_sync_run,
     jasper_device_staging,
     jasper_usage_staging,
@@ -289,10 +293,10 @@ class SqlDeviceStore:
     def counts(self, run: SyncRun) -> RunCounts:
         """Count what the run has staged so far."""
         with reading(self._engine) as connection:
-            n_devices = _count(connection, jasper_device_staging, run.id)
+            n_devices = count_staged_devices(connection, run.id)
             rejects = count_rejects(connection, run.id)
             row = sync_runs.load_run(connection, run.id)
-            n_known = _count_known(connection, row["ServiceProviderId"])
+            n_known = count_known_devices(connection, row["ServiceProviderId"])
         by_reason: dict[str, int] = {}
         for (source, reason), number in rejects.items():
             if source != "flag":
@@ -323,28 +327,11 @@ class SqlDeviceStore:
         """
         with writing(self._engine) as connection:
             row = sync_runs.lock_run(connection, run.id)
-            if row["Status"] == "published":
-                return _published_counts(row)
-            sync_runs.require_attempt(row, run)
-            _refuse_failed(row)
-            n_devices = _count(connection, jasper_device_staging, run.id)
-            if row["Kind"] == "full" and n_devices == 0:
-                _refuse_emptying(connection, row)
-            counts = _publish(connection, row, today, now)
-            sync_runs.update_run(
-                connection,
-                run.id,
-                {"provider_id": row["ServiceProviderId"]},
-                Status="published",
-                FinishedAt=now,
-                ListedFrom=device_publish.listed_from(),
-                DeviceCount=n_devices,
-                DuplicateCount=row["StagedCount"] - n_devices,
-                UsageCount=counts["usage_rows"],
-                RemovedCount=counts["removed"],
-                KeptCount=counts["kept"],
-            )
-            return _published_counts(sync_runs.load_run(connection, run.id))
+            if row["Status"] != "published":
+                sync_runs.require_attempt(row, run)
+                publish_run(connection, row, today, now)
+                row = sync_runs.load_run(connection, run.id)
+            return published_counts(row)
 
     @retried
     def fail(self, run: SyncRun, *, error: str, now: datetime) -> None:
@@ -400,72 +387,3 @@ class SqlDeviceStore:
                 values["ListedFrom"] = progress.scan.started_at
         values["HeartbeatAt"] = sync_runs.utc_now()
         sync_runs.update_run(connection, run.id, **values)
-
-
-def _publish(
-    connection: sa.Connection, row: sa.RowMapping, today: date, now: datetime
-) -> dict[str, int]:
-    """Take every step of the publish; rows by what they count as."""
-    parameters = {
-        "run_id": row["Id"],
-        "provider_id": row["ServiceProviderId"],
-        "period_id": row["BillingPeriodId"],
-        "day": today,
-        "now": now,
-    }
-    has_other_forms = connection.execute(device_publish.other_forms().limit(1), parameters).first()
-    steps = [
-        *(device_publish.form_steps() if has_other_forms else []),
-        *device_publish.steps(),
-        *device_publish.clearing_steps(),
-    ]
-    counts = {"usage_rows": 0, "kept": 0, "removed": 0}
-    for step in steps:
-        if step.only_full and row["Kind"] != "full":
-            continue
-        wanted = step.statement.compile(dialect=connection.dialect).params
-        result = connection.execute(step.statement, {name: parameters[name] for name in wanted})
-        if step.counts_as is not None:
-            counts[step.counts_as] += result.rowcount
-    return counts
-
-
-def _published_counts(row: sa.RowMapping) -> PublishCounts:
-    return PublishCounts(
-        devices=row["DeviceCount"],
-        duplicates=row["DuplicateCount"],
-        usage_rows=row["UsageCount"],
-        removed=row["RemovedCount"],
-        kept=row["KeptCount"],
-    )
-
-
-def _refuse_failed(row: sa.RowMapping) -> None:
-    if row["Status"] == "failed":
-        msg = f"synchronisation run {row['Id']} has failed and cannot be published: start a new one"
-        raise StorageError(msg)
-
-
-def _refuse_emptying(connection: sa.Connection, row: sa.RowMapping) -> None:
-    n_known = _count_known(connection, row["ServiceProviderId"])
-    if n_known:
-        msg = (
-            f"the full synchronisation run {row['Id']} staged no device, but {n_known} are known: "
-            "nothing was published; check what the carrier's account may see"
-        )
-        raise StorageError(msg)
-
-
-def _count_known(connection: sa.Connection, provider_id: int) -> int:
-    known = device.c
-    statement = sa.select(sa.func.count()).select_from(device)
-    statement = statement.where(
-        known.ServiceProviderId == provider_id, known.IsDeleted == sa.false()
-    )
-    return int(connection.execute(statement).scalar_one())
-
-
-def _count(connection: sa.Connection, staging: sa.Table, run_id: int) -> int:
-    statement = sa.select(sa.func.count()).select_from(staging)
-    statement = statement.where(staging.c.DeviceSyncRunId == run_id)
-    return int(connection.execute(statement).scalar_one())
