@@ -157,6 +157,18 @@ def test_of_the_days_of_a_past_cycle_nothing_is_known(engine, store):
     assert unsynced(store) == []
 
 
+def test_growth_that_is_read_after_the_end_of_a_cycle_is_of_no_day(engine, store):
+    last_day = date(2026, 11, 30)
+    for day, n_bytes in ((date(2026, 11, 29), 5), (last_day, 9), (date(2026, 12, 1), 12)):
+        is_over = day > last_day
+        run = start(store, period=NEXT_PERIOD if is_over else PERIOD)
+        stage_devices(store, run, devices(("1", "A", 1)))
+        stage_usage(store, run, usage(("1", n_bytes)), PERIOD)
+        publish(store, run, today=day)
+    assert days(engine) == [("1", 2, last_day)]
+    assert published(engine)["usage_bytes"].to_list() == [12]
+
+
 def test_usage_of_a_period_can_be_taken_back(engine, store):
     run = start(store)
     stage_devices(store, run, devices(("1", "A", 1)))
