@@ -9,6 +9,7 @@ import typer
 from pydantic import SecretStr
 
 from cli.database import Database, acting_user, open_current, utc_now
+from cli.notices import notices
 
 app = typer.Typer(
     help="Stores carrier credentials encrypted, and tries them.", no_args_is_help=True
@@ -23,10 +24,13 @@ ProviderId = Annotated[
 def set_command(provider_id: ProviderId, database: Database = None) -> None:
     """Store the credentials of a provider, encrypted with the first of CARRIER_OPT_CREDENTIAL_KEYS.
 
-    Asks for username:apiKey without showing it, or reads one line from stdin where that is no
-    terminal. From then on the provider uses them (its credential_ref becomes `store`).
+    Asks for them without showing what is typed, or reads one line from stdin where that is no
+    terminal: username:apiKey, for ThingSpace KEY:SECRET;ACCOUNT;USER;PASSWORD. From then on the
+    provider uses them (its credential_ref becomes `store`).
     """
+    from core.bootstrap import THINGSPACE
     from core.carriers.credentials import parse_credentials
+    from core.carriers.thingspace_auth import thingspace_login
     from core.settings import load_settings
     from core.storage.catalogue import find_provider
     from core.storage.credentials import store_credentials, token_cipher
@@ -34,8 +38,13 @@ def set_command(provider_id: ProviderId, database: Database = None) -> None:
     cipher = token_cipher(load_settings().credential_keys)
     with open_current(database) as engine:
         provider = find_provider(engine, provider_id)
-        secret = _read_secret()
-        parse_credentials(secret, "what was given")
+        is_thingspace = provider.integration == THINGSPACE
+        secret = _read_secret(
+            "KEY:SECRET;ACCOUNT;USER;PASSWORD" if is_thingspace else "username:apiKey"
+        )
+        parsed = parse_credentials(secret, "what was given")
+        if is_thingspace:
+            thingspace_login(parsed)
         store_credentials(engine, provider, secret, cipher, now=utc_now(), author=acting_user())
     typer.echo(
         f"credentials of provider {provider.id} {provider.name} stored; try them with "
@@ -69,7 +78,8 @@ def check_command(provider_id: ProviderId, database: Database = None) -> None:
             provider, load_settings(), engine=engine, retry=RetryPolicy(attempts=2)
         )
         try:
-            client.check()
+            with notices():
+                client.check()
         finally:
             client.close()
     typer.echo(
@@ -86,7 +96,7 @@ def key_command() -> None:
     typer.echo(new_key())
 
 
-def _read_secret() -> SecretStr:
+def _read_secret(form: str) -> SecretStr:
     if sys.stdin.isatty():
-        return SecretStr(str(typer.prompt("username:apiKey", hide_input=True, err=True)).strip())
+        return SecretStr(str(typer.prompt(form, hide_input=True, err=True)).strip())
     return SecretStr(sys.stdin.read().strip())

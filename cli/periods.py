@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.database import AsJson, Database, Provider, acting_user, open_current, table_text, utc_now
+from cli.notices import notices
 
 app = typer.Typer(help="Sets up billing periods.", no_args_is_help=True)
 
@@ -61,17 +62,19 @@ def fetch_command(
         found = find_provider(engine, provider)
         sim = iccid or any_iccid(engine, found.id)
         if sim is None:
-            msg = f"no SIM of provider {found.name} is known: give one with --iccid, or sync first"
+            msg = f"no SIM of provider {found.name} is known: give one with --iccid"
             raise InputError(msg)
         client = bootstrap.carrier_client(found, load_settings(), engine)
         try:
-            told = client.billing_cycle(sim)
+            with notices():
+                told = client.billing_cycle(sim)
         finally:
             client.close()
         if told is None:
             msg = (
-                f"the carrier does not tell the billing cycle of SIM {sim} (accounts of the smallest "
-                "level cannot ask): add the period with `carrier-opt periods add`"
+                f"the carrier does not tell the billing cycle of SIM {sim}: it may not know the SIM, "
+                "or the account may not ask, as those of the smallest level and of ThingSpace; else "
+                "add the period with `carrier-opt periods add`"
             )
             raise InputError(msg)
         cycle = local_cycle(told, found.time_zone)
@@ -79,7 +82,7 @@ def fetch_command(
             msg = (
                 f"the carrier's billing cycle begins {told.start:%Y-%m-%d %H:%M} UTC, which is no "
                 f"midnight in {found.time_zone}: the account's zone may be {offset_text(told)}; "
-                "correct the provider's time_zone"
+                "correct its time_zone in a file for `carrier-opt providers import`"
             )
             raise InputError(msg)
         period = add_period(

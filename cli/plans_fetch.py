@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.database import Database, open_current, table_text
+from cli.notices import notices
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def fetch_command(
     with open_current(database) as engine:
         found = find_provider(engine, provider)
         stored = load_rate_plans(engine, found.id)
-    with control_center(found, load_settings()) as client:
+    with control_center(found, load_settings()) as client, notices():
         offers = read_plan_offers(
             client.plan_offers(), mb_bytes=found.mb_bytes, currency=found.currency
         )
@@ -69,6 +71,10 @@ def _check_out(out: Path | None) -> None:
         raise InputError(f"--out: {out} does not end in .csv")
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist")
+    if out.is_dir():
+        raise InputError(f"--out: {out} is a folder: name a file in it")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out: nothing can be written in the folder {out.parent}")
 
 
 def _show(provider: ProviderRecord, offers: PlanOffers, catalogue: OfferedCatalogue) -> None:

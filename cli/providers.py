@@ -55,20 +55,29 @@ def add_command(
     pooling: Annotated[bool, typer.Option(help="Pooled plans share their allowance.")] = True,
     mb_bytes: Annotated[int, typer.Option(help="Bytes of one MB: 1048576 or 1000000.")] = 1048576,
     currency: Annotated[str, typer.Option(help="Currency of the account.")] = "USD",
-    page_size: Annotated[int, typer.Option(help="Rows per page of the carrier's lists.")] = 50,
+    page_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows per page of the carrier's lists; else what it sends at most, 50 or 2000."
+        ),
+    ] = None,
     requests_per_second: Annotated[
-        float, typer.Option(help="Calls that the carrier grants the account.")
-    ] = 1.0,
+        float | None, typer.Option(help="Calls that the carrier grants the account; else 1.")
+    ] = None,
     unthrottled: Annotated[
         bool, typer.Option("--unthrottled", help="No limit of calls; only for simulators.")
     ] = False,
     database: Database = None,
 ) -> None:
     """Add a service provider."""
+    from core.errors import InputError
     from core.storage.catalogue_changes import add_provider
     from core.storage.provider_file import split_statuses
-    from core.storage.records import ProviderSettings
+    from core.storage.records import POLITE_REQUESTS_PER_SECOND, ProviderSettings, largest_page
 
+    if unthrottled and requests_per_second is not None:
+        raise InputError("give --unthrottled or --requests-per-second, not both")
+    rate = POLITE_REQUESTS_PER_SECOND if requests_per_second is None else requests_per_second
     settings = ProviderSettings(
         name=name,
         tenant=tenant,
@@ -84,8 +93,8 @@ def add_command(
         pooling_enabled=pooling,
         mb_bytes=mb_bytes,
         currency=currency,
-        page_size=page_size,
-        requests_per_second=None if unthrottled else requests_per_second,
+        page_size=largest_page(integration) if page_size is None else page_size,
+        requests_per_second=None if unthrottled else rate,
     )
     with open_current(database) as engine:
         provider = add_provider(engine, settings, now=utc_now(), author=acting_user())

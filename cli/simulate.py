@@ -15,9 +15,10 @@ from cli.simulate_accounts import (
     open_server,
     serve_several,
     with_credentials,
-    write_ready,
 )
-from cli.simulate_thingspace import announce_thingspace, open_thingspace_server
+from cli.simulate_address import check_ready_file, listening, write_ready
+from cli.simulate_checks import refuse_idle_options
+from cli.simulate_thingspace import announce_thingspace, open_thingspace_server, thingspace_options
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ class SimulatedIntegration(StrEnum):
 
 
 def simulate_carrier(
+    ctx: typer.Context,
     *,
     integration: Annotated[
         SimulatedIntegration,
         typer.Option(
-            help="Whose API: Control Center's or ThingSpace's, for which only the options of fleet, "
-            "address, rate, faults and credentials count."
+            help="Whose API: Control Center's or ThingSpace's, which has only the options of fleet, "
+            "address, rate, faults and credentials."
         ),
     ] = SimulatedIntegration.JASPER,
     devices: Annotated[
@@ -67,7 +69,8 @@ def simulate_carrier(
         ),
     ] = None,
     month: Annotated[
-        str | None, typer.Option(help="Billing cycle as YYYY-MM. Default: the current month, UTC.")
+        str | None,
+        typer.Option(help="Billing cycle as YYYY-MM. Default: the current month of --time-zone."),
     ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write the base URL here once the port is open.")
@@ -80,6 +83,9 @@ def simulate_carrier(
         typer.Option(
             "--strict-dates", help="Refuse modifiedSince over a year old or in the future."
         ),
+    ] = False,
+    total_count: Annotated[
+        bool, typer.Option("--total-count", help="Lists of SIMs tell how many there are.")
     ] = False,
     time_zone: Annotated[
         str, typer.Option(help="IANA name of the zone at whose midnights billing cycles begin.")
@@ -116,6 +122,10 @@ def simulate_carrier(
     unknown_plan_types: Annotated[
         bool, typer.Option("--unknown-plan-types", help="List event, prepaid and fixed plans, too.")
     ] = False,
+    two_versions: Annotated[
+        list[str] | None,
+        typer.Option(help="A plan of which two versions are in use; may be repeated."),
+    ] = None,
     faults: Annotated[
         Path | None,
         typer.Option(
@@ -138,9 +148,11 @@ def simulate_carrier(
 
     The fleet depends on nothing but its size, its seed and the month.
     """
-    cycle = month_cycle(month)
+    is_thingspace = integration is SimulatedIntegration.THINGSPACE
+    refuse_idle_options(ctx, is_thingspace=is_thingspace)
+    check_ready_file(ready_file)
     if export is not None:
-        _export(export, devices, seed, cycle)
+        _export(export, devices, seed, month_cycle(month))
         return
     options = _options(
         max_page_size=max_page_size,
@@ -150,38 +162,41 @@ def simulate_carrier(
         rate_limit_status=rate_limit_status,
         past_end=past_end,
         strict_dates=strict_dates,
+        has_total_count=total_count,
         time_zone=time_zone,
         rolls_over=roll_over,
         usage_growth_percent=usage_growth_percent,
-        async_puts=async_seconds is not None,
-        async_seconds=async_seconds or 0.0,
+        async_seconds=async_seconds,
         iccid_digits=int(iccid_digits) if iccid_digits in ("19", "20") else iccid_digits,
         is_essential=essential,
         is_account_admin=not no_account_admin,
         has_unknown_plan_types=unknown_plan_types,
+        plans_with_two_versions=tuple(two_versions or ()),
     )
-    script = _faults(faults)
-    is_thingspace = integration is SimulatedIntegration.THINGSPACE
+    script = _faults(faults, is_thingspace=is_thingspace)
     if accounts is not None:
-        if is_thingspace:
-            raise InputError("--accounts: several accounts are of Control Center only")
         serve_several(accounts, options, script, host=host, month=month, ready_file=ready_file)
         return
     from core.simulator.account import simulated_account
     from core.simulator.server import utc_now
 
+    cycle = month_cycle(month, options.time_zone)
     check_begun(cycle)
     account = simulated_account(devices, seed, cycle, now=utc_now())
+    remedy = "choose another --port, or 0"
     if is_thingspace:
-        server = open_thingspace_server(account, options, credential_ref, script, host, port)
-        announce_thingspace(server, is_default_key=credential_ref is None)
+        thingspace = thingspace_options(credential_ref)
+        with listening(host, port, remedy):
+            server = open_thingspace_server(account, options, thingspace, script, host, port)
     else:
-        server = open_server(account, with_credentials(options, credential_ref), script, host, port)
-        _announce(server, is_default_key=credential_ref is None)
-    if ready_file is not None:
-        write_ready(ready_file, server.base_url)
+        options = with_credentials(options, credential_ref)
+        with listening(host, port, remedy):
+            server = open_server(account, options, script, host, port)
     signal.signal(signal.SIGTERM, lambda *_: server.interrupt())
     try:
+        write_ready(ready_file, server.base_url)
+        announce = announce_thingspace if is_thingspace else _announce
+        announce(server, is_default_key=credential_ref is None)
         server.serve()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -191,6 +206,7 @@ def simulate_carrier(
 
 def _options(**switches: Any) -> SimulatorOptions:
     from core.simulator.options import SimulatorOptions
+    from core.simulator.tariffs import unknown_plans
 
     choices = {
         "past_end": ("error", "empty"),
@@ -202,6 +218,9 @@ def _options(**switches: Any) -> SimulatorOptions:
             listed = ", ".join(str(value) for value in allowed if value is not None)
             msg = f"--{name.replace('_', '-')} {switches[name]} is unknown; allowed: {listed}"
             raise InputError(msg)
+    for plan in unknown_plans(switches["plans_with_two_versions"]):
+        msg = f"--two-versions {plan}: the account has no such plan"
+        raise InputError(msg)
     try:
         return SimulatorOptions(**switches)
     except ValueError as error:
@@ -209,12 +228,12 @@ def _options(**switches: Any) -> SimulatorOptions:
         raise InputError(msg) from None
 
 
-def _faults(path: Path | None) -> list[Fault]:
+def _faults(path: Path | None, *, is_thingspace: bool) -> list[Fault]:
     if path is None:
         return []
     from core.simulator.files import load_faults
 
-    return load_faults(path)
+    return load_faults(path, is_thingspace=is_thingspace)
 
 
 def _export(folder: Path, devices: int, seed: int, cycle: BillingCycle) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import typer
 
+from cli.simulate_address import listening, write_ready
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from core.simulator.files import SimulatedPod
     from core.simulator.options import SimulatorOptions
     from core.simulator.server import SimulatorServer
+
+_WAIT_SECONDS = 0.5
+"""Ctrl-C ends no wait without an end: Polars, once imported, lets system calls begin anew."""
 
 
 def serve_several(
@@ -38,21 +43,24 @@ def serve_several(
 
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    pods = load_pods(path, common)
     servers: list[SimulatorServer] = []
-    lines = []
     try:
-        for number, (pod, options) in enumerate(load_pods(path, common)):
-            server = _open_pod(number, pod, options, script, host=host, month=month)
+        for number, (pod, options) in enumerate(pods):
+            remedy = f'give the account {pod.name} another "port" in {path}, or 0'
+            account = _account_of(number, pod, options, month)
+            options = with_credentials(options, pod.credential_ref)
+            with listening(host, pod.port, remedy):
+                server = open_server(account, options, script, host, pod.port)
             servers.append(server.start())
-            lines.append(f"{pod.name} {server.base_url}")
-            cycle = server.account.cycle
-            typer.echo(
-                f"{pod.name}: {server.account.n_devices:,} SIMs at {server.base_url}, billing cycle "
-                f"{cycle.start_date} to {cycle.end_date} ({options.time_zone})"
-            )
-        if ready_file is not None:
-            write_ready(ready_file, "\n".join(lines))
-        stopping.wait()
+        urls = [
+            f"{pod.name} {server.base_url}" for (pod, _), server in zip(pods, servers, strict=True)
+        ]
+        write_ready(ready_file, "\n".join(urls))
+        for (pod, _), server in zip(pods, servers, strict=True):
+            _announce_pod(pod, server)
+        while not stopping.wait(_WAIT_SECONDS):
+            pass
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     finally:
@@ -60,31 +68,32 @@ def serve_several(
             server.stop()
 
 
-def _open_pod(
-    number: int,
-    pod: SimulatedPod,
-    options: SimulatorOptions,
-    script: Sequence[Fault],
-    *,
-    host: str,
-    month: str | None,
-) -> SimulatorServer:
-    from zoneinfo import ZoneInfo
+def _announce_pod(pod: SimulatedPod, server: SimulatorServer) -> None:
+    """Tell address, credentials and cycle; a key that somebody chose is not shown."""
+    options, cycle = server.options, server.account.cycle
+    key = f"user {options.username}, key {options.api_key}"
+    if pod.credential_ref is not None:
+        key = f"user and key from {pod.credential_ref}"
+    typer.echo(
+        f"{pod.name}: {server.account.n_devices:,} SIMs at {server.base_url}, {key}, "
+        f"billing cycle {cycle.start_date} to {cycle.end_date} ({options.time_zone})"
+    )
 
+
+def _account_of(
+    number: int, pod: SimulatedPod, options: SimulatorOptions, month: str | None
+) -> SimulatedAccount:
     from core.simulator.account import simulated_account
     from core.simulator.cycles import cycle_on
     from core.simulator.server import utc_now
 
-    today = utc_now().astimezone(ZoneInfo(options.time_zone)).date()
+    today = begun_day(utc_now(), options.time_zone)
     if month is not None:
         today = month_cycle(month).start_date.replace(day=pod.cycle_start_day)
     cycle = cycle_on(today, pod.cycle_start_day)
     check_begun(cycle)
-    account = simulated_account(
+    return simulated_account(
         pod.devices, pod.seed, cycle, now=utc_now(), account_id=str(100_020_620 + number)
-    )
-    return open_server(
-        account, with_credentials(options, pod.credential_ref), script, host, pod.port
     )
 
 
@@ -98,11 +107,7 @@ def open_server(
     """Open the port of one account; nothing is answered yet."""
     from core.simulator.server import SimulatorServer
 
-    try:
-        return SimulatorServer(account, options, host=host, port=port, faults=script)
-    except OSError as error:
-        msg = f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or 0"
-        raise InputError(msg) from None
+    return SimulatorServer(account, options, host=host, port=port, faults=script)
 
 
 def check_begun(cycle: BillingCycle) -> None:
@@ -114,12 +119,21 @@ def check_begun(cycle: BillingCycle) -> None:
         raise InputError(msg)
 
 
-def month_cycle(month: str | None) -> BillingCycle:
-    """Return the calendar month that an option names; None: the current one, UTC."""
+def begun_day(now: datetime, time_zone: str) -> date:
+    """Return today's date in a zone, or UTC's where that is the earlier one.
+
+    A fleet's past ends now, so that its cycle must have begun in both.
+    """
+    return min(now.astimezone(ZoneInfo(time_zone)).date(), now.date())
+
+
+def month_cycle(month: str | None, time_zone: str = "UTC") -> BillingCycle:
+    """Return the calendar month that an option names; None: the current one of the zone."""
     from core.simulator.fleet import current_cycle
+    from core.simulator.server import utc_now
 
     if month is None:
-        return current_cycle(datetime.now(tz=UTC).date())
+        return current_cycle(begun_day(utc_now(), time_zone))
     try:
         return current_cycle(date.fromisoformat(f"{month}-01"))
     except ValueError:
@@ -139,10 +153,3 @@ def with_credentials(options: SimulatorOptions, credential_ref: str | None) -> S
         username=credentials.username.get_secret_value(),
         api_key=credentials.api_key.get_secret_value(),
     )
-
-
-def write_ready(ready_file: Path, text: str) -> None:
-    """Write the ready file so that it appears with all of its content."""
-    unready = ready_file.with_name(f"{ready_file.name}.part")
-    unready.write_text(text, encoding="utf-8")
-    unready.replace(ready_file)

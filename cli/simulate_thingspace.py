@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from core.errors import InputError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 def open_thingspace_server(
     account: SimulatedAccount,
     options: SimulatorOptions,
-    credential_ref: str | None,
+    thingspace: ThingSpaceOptions,
     script: Sequence[Fault],
     host: str,
     port: int,
@@ -29,14 +27,9 @@ def open_thingspace_server(
     """Open the port of one account; nothing is answered yet."""
     from core.simulator.thingspace_server import ThingSpaceServer
 
-    thingspace = _options(credential_ref)
-    try:
-        return ThingSpaceServer(
-            account, options, thingspace=thingspace, host=host, port=port, faults=script
-        )
-    except OSError as error:
-        msg = f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or 0"
-        raise InputError(msg) from None
+    return ThingSpaceServer(
+        account, options, thingspace=thingspace, host=host, port=port, faults=script
+    )
 
 
 def announce_thingspace(server: SimulatorServer, *, is_default_key: bool) -> None:
@@ -54,7 +47,8 @@ def announce_thingspace(server: SimulatorServer, *, is_default_key: bool) -> Non
         typer.echo(f"A provider's credential reference leads to: {key};{rest}")
 
 
-def _options(credential_ref: str | None) -> ThingSpaceOptions:
+def thingspace_options(credential_ref: str | None) -> ThingSpaceOptions:
+    """Return the options with the credentials behind a reference, if there is one."""
     from core.simulator.thingspace_api import ThingSpaceOptions
 
     if credential_ref is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.database import AsJson, Database, acting_user, open_current, utc_now
+from cli.notices import notices
 from core.domain import NextStep
 
 if TYPE_CHECKING:
@@ -53,18 +53,18 @@ def sync(
 
     from core import bootstrap
     from core.settings import load_settings
-    from core.stages.follow_up import follow_up
+    from core.stages.follow_up import follow_up, require_follow_up
     from core.stages.schedule import find_period
     from core.stages.syncing import SyncOptions, sync_provider
     from core.storage.catalogue import find_provider
 
-    logging.getLogger("core").addHandler(logging.NullHandler())  # what matters is said below
     settings = load_settings()
     with open_current(database) as engine:
         found, billing_period = find_period(engine, find_provider(engine, provider).id, period)
+        require_follow_up(engine, found, billing_period, next_step, export_url=settings.export_url)
         client = bootstrap.carrier_client(found, settings, engine)
         try:
-            with _progress() as on_progress:
+            with notices(), _progress() as on_progress:
                 result = sync_provider(
                     engine,
                     found,
@@ -81,6 +81,8 @@ def sync(
                 )
         finally:
             client.close()
+        if not as_json:
+            _say(result)
         left = follow_up(
             engine,
             found,
@@ -93,7 +95,6 @@ def sync(
     if as_json:
         typer.echo(json.dumps(_shown(result) | left, indent=2))
         return
-    _say(result)
     for name, value in left.items():
         values = value if isinstance(value, list) else [value]
         typer.echo(f"{name.replace('_', ' ')}: {', '.join(str(v) for v in values)}")
@@ -108,8 +109,6 @@ def _say(result: SyncResult) -> None:
     for name, counts in (("rejected", result.rejects), ("kept, but unusual", result.flags)):
         for reason, number in counts.items():
             typer.echo(f"{name}: {number:,} rows, {reason}", err=True)
-    for warning in result.warnings:
-        typer.echo(f"warning: {warning}", err=True)
 
 
 def _shown(result: SyncResult) -> dict[str, Any]:

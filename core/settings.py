@@ -10,8 +10,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import InputError
 
 
 class Settings(BaseSettings):
@@ -99,10 +101,21 @@ def load_settings() -> Settings:
 
     Raises
     ------
-    pydantic.ValidationError
-        If a variable has a value outside its range.
+    InputError
+        If a variable has a value outside its range; the value is not repeated.
     """
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{_variable(str(problem['loc'][0]))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise InputError(f"the environment is wrong: {problems}") from None
+
+
+def _variable(name: str) -> str:
+    """Name the variable behind a field, or behind the alias that it was given by."""
+    return f"CARRIER_OPT_{name.upper()}" if name in Settings.model_fields else name
 
 
 def read_environment_variable(name: str) -> str | None:

@@ -13,7 +13,7 @@ from core import bootstrap
 from core.domain import NextStep
 from core.sessions.lifecycle import Author
 from core.settings import load_settings
-from core.stages.follow_up import follow_up
+from core.stages.follow_up import follow_up, require_follow_up
 from core.stages.syncing import SyncOptions, sync_provider
 from core.storage.catalogue import load_period, load_provider
 from core.sync.run import SyncResult
@@ -35,12 +35,14 @@ def sync_devices_task(
     settings = load_settings()
     engine = bootstrap.open_database(settings)
     provider = load_provider(engine, service_provider_id)
+    period = load_period(engine, billing_period_id)
+    require_follow_up(engine, provider, period, next_step, export_url=settings.export_url)
     client = bootstrap.carrier_client(provider, settings, engine)
     try:
         result = sync_provider(
             engine,
             provider,
-            load_period(engine, billing_period_id),
+            period,
             client,
             options=SyncOptions(
                 full_sync=full_sync,

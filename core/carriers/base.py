@@ -265,6 +265,11 @@ class CarrierClient(Protocol):
         """Calls made so far, tries included."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What could not be read though nothing failed, a sentence each, for the run's warnings."""
+        ...
+
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List SIMs so that each is seen, also while others are being modified (C2).
 

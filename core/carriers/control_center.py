@@ -7,12 +7,10 @@ Lists are ordered by modification time and carry four fields per SIM; usage is r
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -49,18 +47,16 @@ from core.carriers.json_values import (
     frame,
     frame_of_columns,
     objects,
-    sum_counts,
     text,
 )
 from core.carriers.limiter import Limiter, limiter_for
+from core.carriers.plan_usage import PlanUsage, data_bytes
 from core.errors import (
     CarrierAuthError,
     CarrierProtocolError,
     RejectedByCarrierError,
     UnknownCycleError,
 )
-
-logger = logging.getLogger(__name__)
 
 API_ROOT = "/rws/api/v1"
 
@@ -75,7 +71,6 @@ _PAST_END = "10000007"
 _TOO_OLD = "10000045"
 _NO_ROLE = "10000030"
 _UNKNOWN_CYCLE = "10000032"
-_MOST_VERSIONS = 20
 _UNKNOWN_CLOCK = timedelta(minutes=1)
 
 _DEVICE_FIELDS = {
@@ -170,7 +165,12 @@ class ControlCenterClient(HttpAccountClient):
         clock: Callable[[], datetime] = lambda: datetime.now(tz=UTC),
     ) -> None:
         super().__init__(http, capabilities, clock=clock)
-        self._plan_versions: Mapping[str, int] | None = None
+        self._plan_usage = PlanUsage(
+            read_page=self._usage_page,
+            read_plans=self.plan_offers,
+            page_size=capabilities.page_size,
+            notes=self._notes,
+        )
 
     def device_pages(self, scan: ListScan) -> Iterator[DevicePage]:
         """List SIMs so that each is seen, also while others are being modified (C2)."""
@@ -219,8 +219,8 @@ class ControlCenterClient(HttpAccountClient):
     ) -> Iterator[UsagePage]:
         """Read the usage that SIMs had on a rate plan in a cycle, forward until ``lastPage``.
 
-        The platform answers for the newest version of a plan; older ones are asked for until one has
-        no usage in the cycle, or is answered as the newest one: then versions mean nothing there. The number of an older version stands before the zone.
+        Usage on all versions of the plan, each as a zone of its own: see
+        :class:`core.carriers.plan_usage.PlanUsage`.
 
         Raises
         ------
@@ -229,57 +229,16 @@ class ControlCenterClient(HttpAccountClient):
         CarrierProtocolError
             If the list does not end within ``max_pages``, or never as pages keep coming twice or empty.
         """
-
-        def read(version: int | None, first: int) -> Iterator[UsagePage]:
-            pages = forward_pages(
-                partial(self._usage_page, rate_plan, cycle_start, version),
-                max_pages=max_pages,
-                what=f"usage of rate plan {rate_plan!r}",
-                first_page=first,
-            )
-            for page in pages:
-                yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
-
-        yield from read(None, first_page)
-        newest = self._newest_versions().get(rate_plan, 1)
-        if newest == 1:
-            return
-        same = next(read(newest, 1), None)
-        for version in range(newest - 1, max(newest - _MOST_VERSIONS, 0), -1):
-            pages = read(version, 1)
-            try:
-                first = next(pages, None)
-            except RejectedByCarrierError as error:
-                logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
-                return
-            if first is None or not first.rows.height or _is_same(first, same):
-                return
-            yield first
-            yield from pages
-
-    def _newest_versions(self) -> Mapping[str, int]:
-        """Read the newest version of each rate plan once; none where the account may not list them."""
-        if self._plan_versions is None:
-            found: dict[str, int] = {}
-            try:
-                for plan in self.plan_offers():
-                    code, version = text(plan.get("name")), count(plan.get("version"))
-                    found[code or ""] = max(version or 1, found.get(code or "", 1))
-            except (RejectedByCarrierError, CarrierAuthError) as error:
-                logger.info("versions of rate plans are unknown: %s", error)
-            self._plan_versions = found
-        return self._plan_versions
+        return self._plan_usage.pages(
+            rate_plan, cycle_start, max_pages=max_pages, first_page=first_page
+        )
 
     def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:  # noqa: ARG002
         """Read the current cycle's usage of one SIM: a page of one row; no other cycle is told."""
         content = self._http.get(f"{API_ROOT}/devices/{quote(iccid, safe='')}/ctdUsages").content
-        row = (
-            text(content.get("iccid")) or iccid,
-            "",
-            count(content.get("ctdDataUsage")),
-            count(content.get("ctdSMSUsage")),
-            count(content.get("ctdVoiceUsage")),
-        )
+        sms, voice = count(content.get("ctdSMSUsage")), count(content.get("ctdVoiceUsage"))
+        data = data_bytes(content.get("ctdDataUsage"), sms, voice)
+        row = (text(content.get("iccid")) or iccid, "", data, sms, voice)
         return UsagePage(number=1, rows=frame([row], USAGE_PAGE_SCHEMA), raw=(content,))
 
     def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:
@@ -392,32 +351,14 @@ class ControlCenterClient(HttpAccountClient):
             asked_at=(reply.served_at or self._clock() - _UNKNOWN_CLOCK) - elapsed,
         )
 
-    def _usage_page(
-        self, rate_plan: str, cycle_start: date, version: int | None, number: int
-    ) -> ForwardPage | None:
-        params = {"ratePlanName": rate_plan, "cycleStartDate": cycle_start.isoformat()}
-        if version is not None:
-            params["ratePlanVersion"] = str(version)
+    def _usage_page(self, params: Mapping[str, str], number: int) -> JsonReply | None:
         with _refusal_of_a_role():
             try:
-                reply = self._page("/usages", params, number)
+                return self._page("/usages", params, number)
             except RejectedByCarrierError as error:
                 if error.code != _UNKNOWN_CYCLE:
                     raise
                 raise UnknownCycleError(str(error), code=error.code) from None
-        if reply is None:
-            return None
-        what = f"GET /usages of {rate_plan!r}, page {number}"
-        rows: list[tuple[object, ...]] = []
-        raw: list[object] = []
-        for zone in objects(reply.content, "zones", what):
-            for device in objects(zone, "devices", what):
-                name = text(zone.get("zone"))
-                rows.append(_usage_row(name if version is None else f"{version}: {name}", device))
-                raw.append(device)
-        is_last = flag(reply.content.get("lastPage"))
-        usage = frame(rows, USAGE_PAGE_SCHEMA)
-        return ForwardPage(number=number, rows=usage, raw=raw, is_last=is_last)
 
     def _rate_plan_page(self, number: int) -> ForwardPage | None:
         reply = self._page("/rateplans", {}, number)
@@ -427,7 +368,14 @@ class ControlCenterClient(HttpAccountClient):
         rows = [tuple(text(plan.get(key)) for key in ("name", "type", "version")) for plan in plans]
         is_last = flag(reply.content.get("lastPage"))
         listed = frame(rows, RATE_PLAN_SCHEMA)
-        return ForwardPage(number=number, rows=listed, raw=plans, is_last=is_last)
+        return ForwardPage(
+            number=number,
+            rows=listed,
+            raw=plans,
+            keys=("code", "version"),
+            is_last=is_last,
+            is_full=listed.height >= self._capabilities.page_size,
+        )
 
     def _page(self, resource: str, params: Mapping[str, str], number: int) -> JsonReply | None:
         """Read one page; None where the carrier says that there is no such page."""
@@ -445,13 +393,6 @@ class ControlCenterClient(HttpAccountClient):
         return reply
 
 
-def _is_same(page: UsagePage, other: UsagePage | None) -> bool:
-    """Whether two versions of a plan have the same SIMs, whatever the zones are called."""
-    if other is None:
-        return False
-    return page.rows["iccid"].equals(other.rows["iccid"])
-
-
 @contextmanager
 def _refusal_of_a_role() -> Iterator[None]:
     """Take an account's lack of a resource, which small ones and some roles have, for a refused call."""
@@ -461,18 +402,6 @@ def _refusal_of_a_role() -> Iterator[None]:
         if error.code != _NO_ROLE:
             raise
         raise RejectedByCarrierError(str(error), code=error.code) from None
-
-
-def _usage_row(zone: str | None, device: Mapping[str, Any]) -> tuple[object, ...]:
-    usage = device.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    return (
-        text(device.get("deviceId")),
-        zone or "",
-        count(usage.get("dataUsage")),
-        sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage"))),
-        sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage"))),
-    )
 
 
 def _wire_time(moment: datetime) -> str:

@@ -66,9 +66,10 @@ def read_fault(content: Mapping[str, Any]) -> CarrierFault:
 def json_object(body: bytes, *, array_key: str | None = None) -> Mapping[str, Any] | None:
     """Read a JSON object whatever charset it was announced in; None if it is none.
 
+    A byte order mark of UTF-8 before it is passed over.
     An array becomes the object that has it under ``array_key``, where one is given.
     """
-    for encoding in ("utf-8", "latin-1"):
+    for encoding in ("utf-8-sig", "latin-1"):
         try:
             value = json.loads(body.decode(encoding))
         except UnicodeDecodeError:

@@ -7,12 +7,15 @@ of which none is the last, and a list without end are errors.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from core.errors import CarrierProtocolError
+from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
+
+logger = logging.getLogger(__name__)
 
 REREADS = 3
 MAX_EMPTY_PAGES = 10
@@ -25,14 +28,21 @@ class ForwardPage:
 
     Attributes
     ----------
+    keys
+        Columns that tell rows apart, whatever else they say.
     is_last
         None where the carrier did not say; then an empty page ends the list.
+    is_full
+        Whether it has as many rows as were asked for: then the page after it is looked at also where
+        it calls itself the last.
     """
 
     number: int
     rows: pl.DataFrame
     raw: Sequence[object]
+    keys: tuple[str, ...]
     is_last: bool | None
+    is_full: bool = False
 
 
 ReadPage = Callable[[int], ForwardPage | None]
@@ -60,16 +70,19 @@ def forward_pages(
         than ``MAX_EMPTY_PAGES`` in a row are empty.
     """
     before: ForwardPage | None = None
+    ahead: ForwardPage | None = None
     n_empty = 0
     for number in range(first_page, max(max_pages, first_page) + 1):
-        page = _read(read_page, number, before, what)
+        page = ahead or _read(read_page, number, before, what)
         if _is_repeated(page, before):
             before, page = _both_again(read_page, number, what)
             yield before
         if page is None:
             return
         yield page
-        if page.is_last or (page.is_last is None and not page.rows.height):
+        ends = page.is_last or (page.is_last is None and not page.rows.height)
+        ahead = _beyond(read_page, page) if ends and page.is_full else None
+        if ends and ahead is None:
             return
         n_empty = 0 if page.rows.height else n_empty + 1
         if n_empty > MAX_EMPTY_PAGES:
@@ -103,6 +116,16 @@ def _read(
     return page
 
 
+def _beyond(read_page: ReadPage, last: ForwardPage) -> ForwardPage | None:
+    """Read the page after one that calls itself the last; None where there are no further rows."""
+    try:
+        page = read_page(last.number + 1)
+    except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
+        logger.info("after a full last page: %s", error)  # so it ends, in whatever words
+        return None
+    return page if _has_rows(page) and not _is_repeated(page, last) else None
+
+
 def _has_rows(page: ForwardPage | None) -> bool:
     return page is not None and page.rows.height > 0
 
@@ -113,9 +136,15 @@ def _has_more(page: ForwardPage | None) -> bool:
 
 
 def _is_repeated(page: ForwardPage | None, before: ForwardPage | None) -> bool:
+    """Whether a page has the rows of the one before: by their keys, since what they count may grow.
+
+    Rows of which none has its first key are compared whole.
+    """
     if page is None or before is None or not page.rows.height:
         return False
-    return page.rows.equals(before.rows)
+    has_keys = page.rows[page.keys[0]].count() > 0
+    columns = page.keys if has_keys else page.rows.columns
+    return page.rows.select(columns).equals(before.rows.select(columns))
 
 
 def _both_again(

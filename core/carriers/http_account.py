@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
@@ -31,6 +31,7 @@ class HttpAccountClient:
         self._http = http
         self._capabilities = capabilities
         self._clock = clock
+        self._notes: list[str] = []
 
     @property
     def capabilities(self) -> CarrierCapabilities:
@@ -41,6 +42,11 @@ class HttpAccountClient:
     def calls(self) -> int:
         """Calls made so far, tries included; those that only authenticate are not counted."""
         return self._http.calls
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What could not be read though nothing failed, a sentence each."""
+        return self._notes
 
     def close(self) -> None:
         """Give back connections."""

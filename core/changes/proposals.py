@@ -13,12 +13,13 @@ from core.errors import InputError
 from core.storage import audit
 from core.storage.audit import AuditEvent, Author
 from core.storage.changes import (
+    CompletedSession,
     ProposalCounts,
     count_recommendations,
     insert_proposals,
     last_completed_session,
 )
-from core.storage.engine import writing
+from core.storage.engine import reading, writing
 from core.storage.retry import retried
 
 
@@ -39,24 +40,7 @@ def propose_changes(
         purged.
     """
     with writing(engine) as connection:
-        session = last_completed_session(connection, provider_id, period_id)
-        if session is None:
-            raise InputError(
-                f"provider {provider_id} has no completed session of billing period {period_id}, so "
-                f"nothing is recommended: run `carrier-opt run {provider_id}` first"
-            )
-        if session.is_dry_run:
-            raise InputError(
-                f"session {session.id}, the last of provider {provider_id} and billing period "
-                f"{period_id}, was a dry run, whose changes are not handed over: run again without "
-                "dry_run"
-            )
-        if session.results_purged_at is not None:
-            raise InputError(
-                f"the results of session {session.id}, the last of provider {provider_id} and billing "
-                f"period {period_id}, were purged on {session.results_purged_at:%Y-%m-%d}: run "
-                f"`carrier-opt run {provider_id}` again"
-            )
+        session = _session_to_hand_over(connection, provider_id, period_id)
         counts = count_recommendations(connection, session.id, provider_id)
         insert_proposals(connection, session.id, provider_id, now)
         if counts.proposed:
@@ -79,3 +63,40 @@ def propose_changes(
             )
             audit.append(connection, event)
     return counts
+
+
+@retried
+def require_recommendations(engine: sa.Engine, provider_id: int, period_id: int) -> None:
+    """Refuse a hand-over that :func:`propose_changes` would refuse, before the work for it is done.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
+    with reading(engine) as connection:
+        _session_to_hand_over(connection, provider_id, period_id)
+
+
+def _session_to_hand_over(
+    connection: sa.Connection, provider_id: int, period_id: int
+) -> CompletedSession:
+    session = last_completed_session(connection, provider_id, period_id)
+    if session is None:
+        raise InputError(
+            f"provider {provider_id} has no completed session of billing period {period_id}, so "
+            f"nothing is recommended: run `carrier-opt run {provider_id}` first"
+        )
+    if session.is_dry_run:
+        raise InputError(
+            f"session {session.id}, the last of provider {provider_id} and billing period "
+            f"{period_id}, was a dry run, whose changes are not handed over: run again without "
+            "dry_run"
+        )
+    if session.results_purged_at is not None:
+        raise InputError(
+            f"the results of session {session.id}, the last of provider {provider_id} and billing "
+            f"period {period_id}, were purged on {session.results_purged_at:%Y-%m-%d}: run "
+            f"`carrier-opt run {provider_id}` again"
+        )
+    return session

@@ -139,6 +139,10 @@ class SimulatedAccount:
         """Whether SIMs of the account may have this plan, published or not."""
         return rate_plan in self._plan_names
 
+    def publishes_plan(self, rate_plan: object) -> bool:
+        """Whether SIMs can be put on what a call names as a plan."""
+        return isinstance(rate_plan, str) and rate_plan in self.rate_plans
+
     def cycle_from(self, start: date) -> BillingCycle | None:
         """Return the cycle that starts on a day, if it is one of the last three."""
         usage = self._book.of(start)

@@ -24,18 +24,24 @@ from core.simulator.params import (
     milliseconds,
     parse_time,
     plain_day,
+    refuse_unknown,
     whole,
 )
 from core.simulator.payloads import (
     DeviceRows,
     cycle_usage,
     device_details,
-    newest_version,
     rate_plan_entry,
     unknown_type_entries,
     usage_zones,
 )
 from core.simulator.reply import ApiError, Reply, error_reply, html_reply, json_reply
+from core.simulator.versions import (
+    newest_version,
+    rows_on_version,
+    usage_on_version,
+    version_asked_for,
+)
 from core.simulator.zones import usage_in_zone
 
 __all__ = ["API_ROOT", "ApiError", "ControlCenterApi", "Reply", "error_reply", "html_reply"]
@@ -96,6 +102,8 @@ class ControlCenterApi:
         self._account.apply_due(now)
 
     def _route(self, method: str, parts: list[str], query: Query, body: bytes) -> Reply:
+        if method == "GET":
+            refuse_unknown(query, parts)
         match (method, parts):
             case ("GET", ["devices"]):
                 return self._list_devices(query)
@@ -182,9 +190,13 @@ class ControlCenterApi:
             raise ApiError(400, "10000013", "Invalid rate plan.")
         with self._account.lock:
             start = self._cycle_start(query)
-            rows = self._of_version(plan, self._account.rows_on_plan(plan, start), query)
+            version = version_asked_for(plan, query.get("ratePlanVersion"), self._options)
+            on_plan = self._account.rows_on_plan(plan, start)
+            rows = rows_on_version(plan, on_plan, version, self._options)
             page, is_last, number = self._page(rows, query)
-            usage = self._account.plan_usage_columns(plan, page, start)
+            is_last = is_last or self._options.always_says_last
+            used = self._account.plan_usage_columns(plan, page, start)
+            usage = usage_on_version(plan, used, version, self._options)
             zones = usage_zones(self._account.iccid[page].tolist(), usage)
         return Reply(
             status=200,
@@ -198,15 +210,6 @@ class ControlCenterApi:
         if self._account.cycle_from(start) is None:
             raise ApiError(400, "10000032", "CycleStartDate is not one of the last three cycles.")
         return start
-
-    def _of_version(self, plan: str, rows: Ints, query: Query) -> Ints:
-        """Rows on the version of a plan that is asked for, by default the newest."""
-        newest = newest_version(plan, self._options)
-        text = query.get("ratePlanVersion", str(newest))
-        version = whole(text, "10000028", "Invalid request: ratePlanVersion.")
-        if not 1 <= version <= newest:
-            raise ApiError(400, "10000028", "Invalid request: ratePlanVersion.")
-        return rows if newest == 1 else rows[rows % 2 == version - 1]
 
     def _rate_plans(self, query: Query) -> Reply:
         self._check_role(is_allowed=self._options.is_account_admin)
@@ -225,7 +228,7 @@ class ControlCenterApi:
                 "timeStamp": f"{self._clock():%Y-%m-%dT%H:%M:%S}.000Z",
                 "pageNumber": number,
                 "ratePlans": chosen,
-                "lastPage": is_last,
+                "lastPage": is_last or self._options.always_says_last,
             }
         )
 
@@ -255,20 +258,21 @@ class ControlCenterApi:
         if not fields:
             raise ApiError(400, "10000011", "One or more required fields are missing.")
         self._check_values(fields)
-        if at is None and self._options.async_puts:
-            at = self._clock() + timedelta(seconds=self._options.async_seconds)
+        delay = self._options.async_seconds
+        if at is None and delay is not None:
+            at = self._clock() + timedelta(seconds=delay)
         if at is None:
             self._account.change(row, fields, self._clock())
         else:
             self._account.schedule(row, fields, at)
         own_form = self._account.fields(row)[0]
         shown = own_form if self._options.iccid_digits == "both" else iccid
-        return self._about_one({"iccid": shown}, 202 if self._options.async_puts else 200)
+        return self._about_one({"iccid": shown}, 200 if delay is None else 202)
 
     def _check_values(self, fields: Mapping[str, object]) -> None:
         if "status" in fields and fields["status"] not in STATUSES:
             raise ApiError(400, "10000005", "Invalid SIM status.")
-        if "ratePlan" in fields and fields["ratePlan"] not in self._account.rate_plans:
+        if "ratePlan" in fields and not self._account.publishes_plan(fields["ratePlan"]):
             raise ApiError(400, "10000013", "Invalid rate plan.")
         if (
             "communicationPlan" in fields
@@ -282,7 +286,9 @@ class ControlCenterApi:
             return None
         day = effective_day(str(value))
         today = self._clock().astimezone(self._zone).date()
-        if day <= today:
+        if day < today:
+            raise ApiError(400, "10000028", "Invalid request: effectiveDate is in the past.")
+        if day == today:
             return None
         if (day - today).days > MAX_EFFECTIVE_DAYS:
             raise ApiError(

@@ -9,12 +9,14 @@ from datetime import datetime
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from core.simulator.account import SimulatedAccount
+from core.simulator.api import API_ROOT
 from core.simulator.faults import Fault, FaultKind
-from core.simulator.reply import Reply
+from core.simulator.params import milliseconds, parse_time
+from core.simulator.reply import ApiError, Reply
 from core.simulator.spoil import content_of, with_content
 
 _PAGE_NUMBER = re.compile(r"pageNumber=(\d+)")
-_ONE_SIM = re.compile(r"/devices/([^/]+)")
+_ONE_SIM = re.compile(rf"{API_ROOT}/devices/([^/]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,9 @@ class PageMemory:
 def disturb_account(fault: Fault, account: SimulatedAccount, target: str, now: datetime) -> None:
     """Change the account as a fault says, before the call is answered."""
     if fault.kind is FaultKind.TOUCH:
-        account.touch_oldest(fault.devices, now, since_ms=_since_ms(target))
+        since_ms = _since_ms(target)
+        if since_ms is not None:
+            account.touch_oldest(fault.devices, now, since_ms=since_ms)
     elif fault.kind is FaultKind.VANISH:
         for row in _meant(account, target, fault.devices):
             account.remove(row)
@@ -73,14 +77,18 @@ def with_older_rows(reply: Reply, earlier: Reply, n: int) -> Reply:
 
 def _meant(account: SimulatedAccount, target: str, n: int) -> list[int]:
     """Rows of the SIM that a path names, or the first ``n`` of the list that is asked for."""
-    one = _ONE_SIM.search(urlsplit(target).path)
+    one = _ONE_SIM.match(urlsplit(target).path)
     if one is None:
-        rows: list[int] = account.listed(_since_ms(target), None, None)[:n].tolist()
-        return rows
+        since_ms = _since_ms(target)
+        return [] if since_ms is None else account.listed(since_ms, None, None)[:n].tolist()
     row = account.row_of(unquote(one[1]))
     return [] if row is None else [row]
 
 
-def _since_ms(target: str) -> int:
+def _since_ms(target: str) -> int | None:
+    """Time from which on SIMs are listed; None: the call says none that can be read."""
     since = parse_qs(urlsplit(target).query).get("modifiedSince", ["1970-01-01T00:00:00+00:00"])
-    return int(datetime.fromisoformat(since[0]).timestamp() * 1000)
+    try:
+        return milliseconds(parse_time(since[0]))
+    except ApiError:
+        return None

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+_DAY_SECONDS = 86_400
+
 
 class FaultKind(StrEnum):
     """What can go wrong with one call."""
@@ -75,6 +77,31 @@ class FaultKind(StrEnum):
     """Dates of an answer about one SIM come as a number, in other forms, empty, null or zero."""
     LOST_REPLY = "lost_reply"
     """The call is carried out, and then answered with 500."""
+    BYTE_ORDER_MARK = "byte_order_mark"
+    """The body begins with the byte order mark of UTF-8."""
+    NO_DATA_USAGE = "no_data_usage"
+    """Data usage is null in the first (or only) row of usage of each zone, and missing in the others."""
+    UNNAMED_ZONES = "unnamed_zones"
+    """Zones of usage have no name: null in the first (third, ...) one, "" in the others."""
+
+
+CONTROL_CENTER_ONLY = frozenset(
+    {
+        FaultKind.RATE_LIMIT_200,
+        FaultKind.RATE_LIMIT_400,
+        FaultKind.RATE_LIMIT_429,
+        FaultKind.MISSING_LAST_PAGE,
+        FaultKind.REPEATED_PAGE,
+        FaultKind.WRONG_PAGE_NUMBER,
+        FaultKind.DUPLICATES,
+        FaultKind.TOUCH,
+        FaultKind.VANISH,
+        FaultKind.NO_DATA_USAGE,
+        FaultKind.UNNAMED_ZONES,
+    }
+)
+"""Kinds that mean nothing to ThingSpace, whose lists have no page numbers and another order,
+and whose usage has no zones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +117,7 @@ class Fault:
     matching
         Text that the target (method, space, path and query) contains; empty: every call.
     seconds
-        How long, for the kinds that take time; 0 or more.
+        How long, for the kinds that take time; 0 to a day.
     devices
         How many SIMs, for the kinds that are about some; 1 or more.
     """
@@ -107,8 +134,8 @@ class Fault:
             if getattr(self, name) < 1:
                 msg = f"{name} is 1 or more, not {getattr(self, name)}"
                 raise ValueError(msg)
-        if self.seconds < 0:
-            msg = f"seconds is 0 or more, not {self.seconds}"
+        if not 0 <= self.seconds <= _DAY_SECONDS:
+            msg = f"seconds is 0 to {_DAY_SECONDS:,}, not {self.seconds}"
             raise ValueError(msg)
 
 

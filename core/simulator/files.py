@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError
-from core.simulator.faults import Fault
+from core.simulator.faults import CONTROL_CENTER_ONLY, Fault
 from core.simulator.options import SimulatorOptions
+from core.simulator.tariffs import unknown_plans
 
 _Made = TypeVar("_Made")
 _SECRET_OPTIONS = frozenset({"username", "api_key"})
@@ -61,15 +62,27 @@ class SimulatedPod:
             raise ValueError(msg)
 
 
-def load_faults(path: Path) -> list[Fault]:
+def load_faults(path: Path, *, is_thingspace: bool = False) -> list[Fault]:
     """Read a script of faults: a list of objects with the fields of :class:`Fault`.
+
+    Parameters
+    ----------
+    is_thingspace
+        Whether it is for ThingSpace, to which some kinds mean nothing.
 
     Raises
     ------
     InputError
         Names the entry, the field and what is allowed.
     """
-    return [_made(Fault, entry, where) for where, entry in _entries(path, "fault")]
+    faults = []
+    for where, entry in _entries(path, "fault"):
+        fault = _made(Fault, entry, where)
+        if is_thingspace and fault.kind in CONTROL_CENTER_ONLY:
+            msg = f"{where}: the kind {fault.kind.value} is for Control Center only, not ThingSpace"
+            raise InputError(msg)
+        faults.append(fault)
+    return faults
 
 
 def load_pods(path: Path, common: SimulatorOptions) -> list[tuple[SimulatedPod, SimulatorOptions]]:
@@ -92,6 +105,9 @@ def load_pods(path: Path, common: SimulatorOptions) -> list[tuple[SimulatedPod, 
         _check_names(own, _names(SimulatorOptions) - _SECRET_OPTIONS, f"{where}, options")
         user = {"username": pod.name, "api_key": "simulated-key"}
         options = _made(SimulatorOptions, asdict(common) | own | user, f"{where}, options")
+        for plan in unknown_plans(options.plans_with_two_versions):
+            msg = f"{where}, options: plans_with_two_versions: the account has no plan {plan!r}"
+            raise InputError(msg)
         pods.append((pod, options))
     _check_distinct(path, [pod for pod, _ in pods])
     return pods

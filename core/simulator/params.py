@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from core.simulator.reply import ApiError
@@ -11,6 +12,24 @@ from core.simulator.reply import ApiError
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)")
 _ZONED_DAY = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:?\d\d)")
 _OPTIONALLY_ZONED_DAY = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:?\d\d)?")
+
+_PAGING = frozenset({"pageSize", "pageNumber"})
+
+
+def refuse_unknown(names: Iterable[str], parts: list[str]) -> None:
+    """Refuse parameters that a reading call does not have; 10000028.
+
+    Parameters
+    ----------
+    names
+        Those of the call.
+    parts
+        Its path below the API's root.
+    """
+    known = _known_parameters(parts)
+    for name in names:
+        if known is not None and name not in known:
+            raise ApiError(400, "10000028", f"Invalid request: unrecognized parameter {name}.")
 
 
 def whole(text: str, code: str, message: str) -> int:
@@ -63,6 +82,23 @@ def json_object(body: bytes) -> dict[str, object]:
 def milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970 UTC."""
     return int(moment.timestamp() * 1000)
+
+
+def _known_parameters(parts: list[str]) -> frozenset[str] | None:
+    """Parameters of a resource; None: there is no such resource."""
+    match parts:
+        case ["devices"]:
+            return _PAGING | {"modifiedSince", "modifiedTill", "status"}
+        case ["devices", _, "usageInZone"]:
+            return frozenset({"cycleStartDate", "ratePlan", "zone", "isActiveRatePlan"})
+        case ["usages"]:
+            return _PAGING | {"ratePlanName", "ratePlanVersion", "cycleStartDate"}
+        case ["rateplans"]:
+            return _PAGING
+        case ["devices", _] | ["devices", _, "ctdUsages"] | ["echo", _]:
+            return frozenset()
+        case _:
+            return None
 
 
 def _day_of(pattern: re.Pattern[str], text: str) -> date:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from core.domain import RatePlan
 from core.simulator.account import Ints, SimulatedAccount
-from core.simulator.options import SimulatorOptions
 from core.simulator.tariffs import MB
 
 HOME_ZONE = "US Home"
@@ -38,16 +37,6 @@ class DeviceRows:
         tail = b'",' + json.dumps(fields, separators=(",", ":")).encode()[1:]
         self._tails[combination] = tail
         return tail
-
-
-def plan_version(row: int, plan: str, options: SimulatorOptions) -> int:
-    """Version of a plan that a SIM is on."""
-    return 1 + row % 2 if plan in options.plans_with_two_versions else 1
-
-
-def newest_version(plan: str, options: SimulatorOptions) -> int:
-    """Version of a plan that the catalogue has."""
-    return 2 if plan in options.plans_with_two_versions else 1
 
 
 def usage_zones(iccids: list[bytes], usage: Ints) -> bytes:

@@ -174,6 +174,10 @@ class SimulatorServer:
         """Answer to a call beyond the account's limits."""
         return error_reply(self.options.rate_limit_status, "40000029", "Rate limit exceeded")
 
+    def reply_instead(self, kind: FaultKind) -> Reply | None:
+        """Answer that a fault gives without the call being carried out; None: it is carried out."""
+        return self.rate_limited() if kind is FaultKind.RATE_LIMIT else reply_instead(kind)
+
     def _regular(self, method: str, target: str, authorization: str | None, body: bytes) -> Reply:
         refusal = self.refusal(authorization)
         if refusal is not None:
@@ -188,7 +192,7 @@ class SimulatorServer:
     def _faulty(
         self, fault: Fault, method: str, target: str, authorization: str | None, body: bytes
     ) -> Reply:
-        instead = reply_instead(fault, rate_limited=self.rate_limited())
+        instead = self.reply_instead(fault.kind)
         if instead is not None:
             return instead
         if fault.kind is FaultKind.HANG:
@@ -204,4 +208,6 @@ class SimulatorServer:
         if fault.kind is FaultKind.DUPLICATES and before is not None:
             earlier = self._regular(method, before.target, authorization, b"")
             return with_older_rows(reply, earlier, fault.devices)
+        if fault.kind is FaultKind.LOST_REPLY:
+            return self.reply_instead(FaultKind.SERVER_ERROR) or reply
         return spoiled(fault, reply)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.reply import Delivery, Reply, error_reply, html_reply
@@ -23,14 +25,13 @@ def _html(status: int, title: str) -> Reply:
     return html_reply(status, page.encode())
 
 
-_SERVER_ERROR = error_reply(500, "30000001", "Unknown server error.")
 _NO_ACCESS = "Your role does not have access to this API function."
 _INSTEAD = {
     FaultKind.BAD_REQUEST: error_reply(400, "10000028", "Invalid request."),
     FaultKind.UNAUTHORIZED: error_reply(401, "10000001", "Invalid credentials."),
     FaultKind.FORBIDDEN: error_reply(403, "10000030", _NO_ACCESS),
     FaultKind.NOT_FOUND: error_reply(404, "20000001", "Resource not found - Invalid ICCID."),
-    FaultKind.SERVER_ERROR: _SERVER_ERROR,
+    FaultKind.SERVER_ERROR: error_reply(500, "30000001", "Unknown server error."),
     FaultKind.BAD_GATEWAY: _html(502, "Bad Gateway"),
     FaultKind.UNAVAILABLE: _html(503, "Service Unavailable"),
     FaultKind.RATE_LIMIT_200: error_reply(200, "40000029", "Rate limit exceeded"),
@@ -40,9 +41,9 @@ _INSTEAD = {
 }
 
 
-def reply_instead(fault: Fault, *, rate_limited: Reply) -> Reply | None:
+def reply_instead(kind: FaultKind) -> Reply | None:
     """Answer that a fault gives without the call being carried out; None: it is carried out."""
-    return rate_limited if fault.kind is FaultKind.RATE_LIMIT else _INSTEAD.get(fault.kind)
+    return _INSTEAD.get(kind)
 
 
 def spoiled(fault: Fault, reply: Reply) -> Reply:
@@ -88,10 +89,13 @@ def _wrong_number(content: Content, _: Fault) -> None:
 
 
 def _empty_page(content: Content, _: Fault) -> None:
-    for name in ("devices", "zones", "ratePlans"):
+    for name in ("devices", "zones", "ratePlans", "usageHistory"):
         if name in content:
             content[name] = []
-    content["lastPage"] = True
+    if "hasMoreData" in content:
+        content["hasMoreData"] = False
+    else:
+        content["lastPage"] = True
 
 
 def _rows(content: Content, fault: Fault) -> list[Content]:
@@ -103,7 +107,7 @@ def _rows(content: Content, fault: Fault) -> list[Content]:
 def _empty_fields(content: Content, fault: Fault) -> None:
     for number, row in enumerate(_rows(content, fault)):
         for name in row:
-            if name != "iccid":
+            if name not in ("iccid", "deviceIds"):
                 row[name] = "" if number % 2 else None
 
 
@@ -112,6 +116,26 @@ def _odd_dates(content: Content, fault: Fault) -> None:
         dates = [name for name in row if "date" in name.lower() or name == "timeStamp"]
         for number, name in enumerate(dates):
             row[name] = _ODD_DATES[number % len(_ODD_DATES)]
+
+
+def _no_data_usage(content: Content, _: Fault) -> None:
+    if "ctdDataUsage" in content:
+        content["ctdDataUsage"] = None
+    for zone in _zones(content):
+        for number, device in enumerate(zone["devices"]):
+            device["usage"].pop("dataUsage")
+            if not number:
+                device["usage"]["dataUsage"] = None
+
+
+def _unnamed_zones(content: Content, _: Fault) -> None:
+    for number, zone in enumerate(_zones(content)):
+        zone["zone"] = "" if number % 2 else None
+
+
+def _zones(content: Content) -> list[dict[str, Any]]:
+    zones = content.get("zones")
+    return zones if isinstance(zones, list) else []
 
 
 def _in_encoding(encoding: str) -> Callable[[Fault, Reply], Reply]:
@@ -126,7 +150,6 @@ def _in_encoding(encoding: str) -> Callable[[Fault, Reply], Reply]:
 
 
 _SPOIL: dict[FaultKind, Callable[[Fault, Reply], Reply]] = {
-    FaultKind.LOST_REPLY: lambda _, __: _SERVER_ERROR,
     FaultKind.RESET: lambda _, reply: Reply(
         status=200, body=reply.body[: len(reply.body) // 2], delivery=Delivery.CUT
     ),
@@ -142,6 +165,9 @@ _SPOIL: dict[FaultKind, Callable[[Fault, Reply], Reply]] = {
     FaultKind.EMPTY_PAGE: _edited(_empty_page),
     FaultKind.EMPTY_FIELDS: _edited(_empty_fields),
     FaultKind.ODD_DATES: _edited(_odd_dates),
+    FaultKind.BYTE_ORDER_MARK: lambda _, reply: replace(reply, body=BOM_UTF8 + reply.body),
+    FaultKind.NO_DATA_USAGE: _edited(_no_data_usage),
+    FaultKind.UNNAMED_ZONES: _edited(_unnamed_zones),
     FaultKind.LATIN_1: _in_encoding("latin-1"),
     FaultKind.UTF_16: _in_encoding("utf-16"),
 }

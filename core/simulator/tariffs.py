@@ -9,6 +9,7 @@ multiplies the fee: metered plans are a little cheaper than pooled ones, short-t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -128,6 +129,12 @@ def _rate_plan(family: _Family, size_mb: int) -> RatePlan:
         included_voice_minutes=family.included_voice_minutes,
         voice_rate_micros=40_000,
     )
+
+
+def unknown_plans(names: Iterable[str]) -> list[str]:
+    """Return those of some names that no SIM of a simulated account can have as its plan."""
+    known = {UNPUBLISHED_PLAN, *(plan.code for plan in simulated_rate_plans())}
+    return [name for name in names if name not in known]
 
 
 def simulated_rate_plans() -> list[RatePlan]:

@@ -201,7 +201,7 @@ class ThingSpaceApi:
     def _change_plan(self, asked: dict[str, Any]) -> Reply:
         plan = asked.get("servicePlan")
         devices = asked.get("devices")
-        if plan not in self._account.rate_plans:
+        if not self._account.publishes_plan(plan):
             raise ApiError(400, f"{INPUT}.ServicePlan", "The service plan is unknown.")
         if not isinstance(devices, list) or len(devices) != 1 or not isinstance(devices[0], dict):
             raise ApiError(400, f"{INPUT}.Devices", "The simulator changes one device at a time.")

@@ -8,11 +8,19 @@ from datetime import datetime
 from email.message import Message
 
 from core.simulator.account import SimulatedAccount
-from core.simulator.faults import Fault
+from core.simulator.faults import Fault, FaultKind
 from core.simulator.options import SimulatorOptions
 from core.simulator.reply import Reply, error_reply
 from core.simulator.server import SimulatorServer, utc_now
-from core.simulator.thingspace_api import FAILED, ThingSpaceApi, ThingSpaceOptions
+from core.simulator.thingspace_api import FAILED, INPUT, ThingSpaceApi, ThingSpaceOptions
+
+_INSTEAD = {
+    FaultKind.BAD_REQUEST: error_reply(400, f"{INPUT}.Request", "The request is not valid."),
+    FaultKind.UNAUTHORIZED: error_reply(401, f"{FAILED}.Unauthorized", "The token is not valid."),
+    FaultKind.FORBIDDEN: error_reply(403, f"{FAILED}.Forbidden", "The user has no access."),
+    FaultKind.NOT_FOUND: error_reply(404, f"{INPUT}.NotFound", "There is no such thing."),
+    FaultKind.SERVER_ERROR: error_reply(500, f"{FAILED}.Unexpected", "Something went wrong."),
+}
 
 
 class ThingSpaceServer(SimulatorServer):
@@ -48,6 +56,10 @@ class ThingSpaceServer(SimulatorServer):
             return self._thingspace_api.answer(method, target, authorization or "", body)
         finally:
             self.throttle.leave()
+
+    def reply_instead(self, kind: FaultKind) -> Reply | None:
+        """Answer with ThingSpace's own codes."""
+        return _INSTEAD.get(kind) or super().reply_instead(kind)
 
     def rate_limited(self) -> Reply:
         """Answer to a call beyond the account's limits, with a time to wait."""

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from core.simulator.account import SimulatedAccount, UsageRow
 from core.simulator.cycles import utc_bounds
 from core.simulator.options import SimulatorOptions
 from core.simulator.params import zoned_day
-from core.simulator.payloads import HOME_ZONE, ROAMING_ZONE, plan_version
+from core.simulator.payloads import HOME_ZONE, ROAMING_ZONE
 from core.simulator.reply import ApiError
+from core.simulator.versions import usage_on_version, versions_of_sim
 
 _ZONES = (HOME_ZONE, ROAMING_ZONE)
 
@@ -57,14 +60,20 @@ def usage_in_zone(
         "deviceCycleUsageInZones": {
             f"{plan}, {version}": [
                 entry
-                for entry in _zone_rows(plan, version, usage)
+                for entry in _zone_rows(plan, version, _on_version(plan, version, usage, options))
                 if zone_wanted in (None, "", entry["zone"])
             ]
             for plan, usage in by_plan
             if plan_wanted in (None, "", plan)
-            for version in [plan_version(row, plan, options)]
+            for version in versions_of_sim(row, plan, options)
         },
     }
+
+
+def _on_version(plan: str, version: int, usage: UsageRow, options: SimulatorOptions) -> UsageRow:
+    columns = np.array([[getattr(usage, name) for name in UsageRow.__slots__]])
+    part = usage_on_version(plan, columns, version, options)[0].tolist()
+    return UsageRow(**dict(zip(UsageRow.__slots__, part, strict=True)))
 
 
 def _zone_rows(plan: str, version: int, usage: UsageRow) -> list[dict[str, object]]:

@@ -8,11 +8,36 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.changes.proposals import propose_changes
+from core.changes.proposals import propose_changes, require_recommendations
 from core.domain import NextStep
 from core.stages.exporting import export_provider_devices
 from core.storage.audit import Author
 from core.storage.records import PeriodRecord, ProviderRecord
+from core.sync.export import require_target
+
+
+def require_follow_up(
+    engine: sa.Engine,
+    provider: ProviderRecord,
+    period: PeriodRecord,
+    next_step: NextStep,
+    *,
+    export_url: str,
+) -> None:
+    """Refuse a next step that could not be done, before hours of calls are made for it.
+
+    Raises
+    ------
+    InputError, ExportError
+        As :func:`follow_up`.
+    """
+    match next_step:
+        case NextStep.DEVICE_USAGE_EXPORT:
+            require_target(export_url)
+        case NextStep.UPDATE_DEVICE_RATE_PLAN:
+            require_recommendations(engine, provider.id, period.id)
+        case NextStep.DEVICE_USAGE_BY_RATE_PLAN:
+            pass
 
 
 def follow_up(

@@ -167,6 +167,7 @@ def _write_provider(
     author: Author,
 ) -> int:
     """Insert a provider, or change the one with this id."""
+    settings.require_grantable()
     values = {
         column: value.value if isinstance(value, StrEnum) else value
         for column, name in PROVIDER_COLUMNS.items()

@@ -63,8 +63,9 @@ def token_cipher(keys: SecretStr | None) -> TokenCipher:
     texts = [part.strip() for part in parts if part.strip()]
     if not texts:
         msg = (
-            f"{KEYS_VARIABLE} is not set, and stored credentials need it: make a key with "
-            "`carrier-opt credentials key` and put it there, from a secret store"
+            f"{KEYS_VARIABLE} is not set, and stored credentials need it: put the key there that they "
+            "were stored with, from a secret store; for the first ones make a key with `carrier-opt "
+            "credentials key`"
         )
         raise InputError(msg)
     fernets = []

@@ -11,7 +11,7 @@ from core.domain import PoolScope, ProrationBasis
 from core.errors import InputError
 from core.files.tables import read_table
 from core.files.values import boolean_or_none
-from core.storage.records import ProviderSettings
+from core.storage.records import ProviderSettings, largest_page
 
 REQUIRED = ("name", "tenant", "integration", "base_url", "credential_ref", "time_zone")
 """Columns that a providers file must have, filled in every row."""
@@ -80,6 +80,7 @@ def _settings(cells: Mapping[str, str | None]) -> ProviderSettings:
         text = cells[name]
         if text is not None:
             given[field] = _converted(name, text, convert)
+    given.setdefault("page_size", largest_page(given["integration"]))
     return ProviderSettings(**given)
 
 

@@ -25,6 +25,8 @@ MAX_URL_LENGTH = 512
 POLITE_REQUESTS_PER_SECOND = 1.0
 """What every carrier account is granted, as far as is known; many have 5 (C3)."""
 
+_LARGEST_PAGES = {"thingspace": 2000}
+
 _CREDENTIAL_REF = re.compile(r"store|env:[A-Za-z_][A-Za-z0-9_]*|file:/.+")
 
 
@@ -52,7 +54,8 @@ class ProviderSettings:
     mb_bytes
         Bytes in the carrier's MB: 1,048,576 or 1,000,000 (B1).
     page_size
-        Rows per page of the carrier's lists, 1-1000 (C2).
+        Rows per page of the carrier's lists (C2): 1 to what the carrier sends, 1000 or more from a
+        simulator.
     requests_per_second
         Calls that the account is granted, above 0; None for an unthrottled account, which only
         simulators have (C3).
@@ -98,6 +101,22 @@ class ProviderSettings:
         self._check_access()
         self._check_numbers()
 
+    def require_grantable(self) -> None:
+        """Refuse pages that the carrier does not send; simulators may, on unthrottled accounts.
+
+        Raises
+        ------
+        InputError
+            If they are too large.
+        """
+        largest = largest_page(self.integration)
+        if self.page_size > largest and self.requests_per_second is not None:
+            msg = (
+                f"page-size: {self.page_size} is not allowed: {self.integration} sends at most "
+                f"{largest} rows per page; only an unthrottled account, a simulator, may send more"
+            )
+            raise InputError(msg)
+
     def _check_access(self) -> None:
         _check_base_url(self.base_url)
         if not _CREDENTIAL_REF.fullmatch(self.credential_ref):
@@ -118,7 +137,7 @@ class ProviderSettings:
 
     def _check_numbers(self) -> None:
         _check_range("start-hour", self.start_hour, 0, 23)
-        _check_range("page-size", self.page_size, 1, 1000)
+        _check_range("page-size", self.page_size, 1, max(1000, largest_page(self.integration)))
         if self.mb_bytes not in (1024 * 1024, 1_000_000):
             msg = f"mb-bytes: {self.mb_bytes} is not allowed; write 1048576 or 1000000"
             raise InputError(msg)
@@ -169,6 +188,11 @@ class PeriodRecord:
     def cycle(self) -> BillingCycle:
         """The period as a billing cycle."""
         return BillingCycle(start_date=self.start_date, end_date=self.end_date)
+
+
+def largest_page(integration: str) -> int:
+    """Rows that a carrier sends in a page at most: 50 by Control Center, 2,000 by ThingSpace."""
+    return _LARGEST_PAGES.get(integration, 50)
 
 
 def _check_range(option: str, value: int, low: int, high: int) -> None:

@@ -66,8 +66,8 @@ def cycle_problem(told: CarrierCycle, cycle: BillingCycle, time_zone: str) -> st
     if local is None:
         return (
             f"the carrier's billing cycle begins {told.start:%Y-%m-%d %H:%M} UTC, which is no midnight "
-            f"in {time_zone}: the account's zone may be {offset_text(told)}; correct the provider's "
-            "time_zone"
+            f"in {time_zone}: the account's zone may be {offset_text(told)}; correct its time_zone in a "
+            "file for `carrier-opt providers import`"
         )
     if local != cycle:
         return (

@@ -7,6 +7,8 @@ is there only after its upload. An export that fails leaves the files of the las
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -77,6 +79,22 @@ def export_devices(devices: pl.DataFrame, url: str, *, name: str, mb_bytes: int)
     )
 
 
+def require_target(url: str) -> None:
+    """Refuse an address that nothing can be exported to, before the work for it is done.
+
+    Raises
+    ------
+    InputError
+        If the address is neither a folder nor one of S3.
+    ExportError
+        If it is a folder that cannot be made or written to; S3 is not asked.
+    """
+    bucket, _ = _bucket_and_prefix(url)
+    if not bucket:
+        with _unfinished(Path(url)):
+            pass
+
+
 def _bucket_and_prefix(url: str) -> tuple[str, str]:
     """Split an address of S3; no bucket where it is a folder."""
     if "://" not in url:
@@ -93,15 +111,25 @@ def _bucket_and_prefix(url: str) -> tuple[str, str]:
 
 
 def _to_folder(table: pl.DataFrame, name: str, folder: Path) -> tuple[str, str]:
+    with _unfinished(folder) as unfinished:
+        written = _write_both(table, name, unfinished)
+        csv, parquet = (str(path.replace(folder / path.name)) for path in written)
+    return csv, parquet
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Make a folder, and one in it for files that are not finished."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as unfinished:
-            written = _write_both(table, name, Path(unfinished))
-            csv, parquet = (str(path.replace(folder / path.name)) for path in written)
+            yield Path(unfinished)
     except OSError as error:
-        msg = f"the export folder {folder} cannot be written to: {error.strerror or error}"
+        msg = (
+            f"CARRIER_OPT_EXPORT_URL: the folder {folder} cannot be written to: "
+            f"{error.strerror or error}"
+        )
         raise ExportError(msg) from error
-    return csv, parquet
 
 
 def _to_s3(table: pl.DataFrame, name: str, bucket: str, prefix: str) -> tuple[str, str]:

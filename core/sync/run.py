@@ -227,6 +227,7 @@ def _stage_all(
     if request.is_prorated and request.since is not None:
         store.stage_unanswered(run)
     n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
+    usage.warnings += client.notes
     return run, usage, n_asked
 
 

@@ -17,7 +17,7 @@ MISSING_VALUE = "missing_value"
 """Reason: null, empty or blank."""
 
 NOT_A_NUMBER = "not_a_number"
-"""Reason: usage that cannot be read as a whole number."""
+"""Reason: usage that is not told, or cannot be read as a whole number."""
 
 OUT_OF_RANGE = "out_of_range"
 """Reason: usage below 0 or beyond what one SIM can use in a cycle."""

@@ -66,7 +66,7 @@ FULL = ProviderSettings(
     pooling_enabled=False,
     mb_bytes=1_000_000,
     currency="NOK",
-    page_size=1000,
+    page_size=40,
     requests_per_second=2.5,
 )
 PLAN_A = RatePlan(
@@ -186,6 +186,7 @@ def test_a_name_that_two_tenants_use_needs_the_id(engine, provider):
         ({"time_zone": "../../etc/passwd"}, "unknown; write an IANA name"),
         ({"start_hour": 24}, "start-hour: 24 is not allowed; 0 to 23"),
         ({"page_size": 0}, "page-size: 0 is not allowed"),
+        ({"page_size": 1001}, "page-size: 1001 is not allowed"),
         ({"mb_bytes": 1024}, "write 1048576 or 1000000"),
         ({"currency": "usd"}, "not a code of three letters"),
         ({"billable_statuses": ()}, "name at least one status"),

@@ -43,6 +43,7 @@ def synchronise(url, database, *, page_size=50, at_call=0, at_statement=0):
         Credentials(username=SecretStr("simulator"), api_key=SecretStr("simulated-key")),
         capabilities=control_center_capabilities(page_size=page_size, requests_per_second=None),
         retry=RetryPolicy(attempts=3, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0),
+        clock=lambda: NOW,
     ) as client:
         send = client._http._client.send
 

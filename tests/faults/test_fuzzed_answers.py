@@ -99,7 +99,7 @@ def client():
 
     def get(answer):
         http._failures = 0
-        one._plan_versions = {}  # else it would ask for the list of plans first
+        one._plan_usage.newest_versions = {}  # else it would ask for the list of plans first
         http._client = httpx.Client(
             base_url="http://127.0.0.1:9",
             transport=httpx.MockTransport(lambda request: answer()),

@@ -126,7 +126,7 @@ def tried(client, iccid):
 def test_a_change_is_sent_once_and_reading_back_tells_whether_it_was_applied(
     kind, form, is_async, lasts, serve, report
 ):
-    server = serve(iccid_digits=FORMS[form], async_puts=is_async)
+    server = serve(iccid_digits=FORMS[form], async_seconds=5 if is_async else None)
     account = server.account
     row = 3
     iccid = account.fields(row)[0]
@@ -193,7 +193,7 @@ def stands_still(kind, *, lasts):
 
 
 def test_a_pending_change_is_not_applied_before_it_lands(serve):
-    server = serve(async_puts=True, async_seconds=30)
+    server = serve(async_seconds=30)
     iccid = server.account.fields(3)[0]
     with opened_client(server.base_url) as client:
         assert client.change_rate_plan(iccid, "START-200MB").outcome is ChangeOutcome.PENDING

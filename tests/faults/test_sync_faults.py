@@ -52,6 +52,7 @@ PLACES = {  # which calls, of those the call of that number; and the same page w
 OF_A_PAGE = {
     FaultKind.MISSING_LAST_PAGE, FaultKind.REPEATED_PAGE, FaultKind.EMPTY_PAGE, FaultKind.DUPLICATES,
     FaultKind.WRONG_PAGE_NUMBER, FaultKind.EMPTY_FIELDS, FaultKind.ODD_DATES,
+    FaultKind.NO_DATA_USAGE, FaultKind.UNNAMED_ZONES,
 }  # fmt: skip
 """They last where that page has them whenever it is read; the others, where everything has them."""
 
@@ -181,7 +182,13 @@ def wrong(database, server, result, kind, *, gone=frozenset(), sim_by_sim=False)
             for iccid, sim in stored.items()
             if iccid in true and is_older(sim.usage, true[iccid].usage)
         }
-    assert sum(result.rejects.values()) == len(rejects)
+    if kind is FaultKind.NO_DATA_USAGE:
+        stored |= {
+            iccid: replace(sim, usage=true[iccid].usage)
+            for iccid, sim in stored.items()
+            if sim.usage is None or is_older(sim.usage, true[iccid].usage)
+        }
+    assert sum({**result.rejects, **result.flags}.values()) == len(rejects)
     return differences(
         {iccid: sim for iccid, sim in stored.items() if iccid not in gone},
         {iccid: sim for iccid, sim in true.items() if iccid not in spoiled - stored.keys()},

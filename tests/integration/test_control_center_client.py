@@ -263,7 +263,7 @@ def test_no_failure_shows_a_secret(serve, caplog):
     words = [KEY, base64.b64encode(f"someone:{KEY}".encode()).decode()]
     said = []
     for kind in (*TRANSIENT, FaultKind.REPEATED_PAGE):
-        server.script([Fault(kind=kind, times=3, seconds=3)])
+        server.script([Fault(kind=kind, times=3, matching="/usages", seconds=3)])
         with pytest.raises(CarrierError) as caught:
             list(client.usage_pages("FLEX-5MB", CYCLE.start_date, max_pages=1))
         said.append(f"{caught.value!r} {caught.value.__cause__!r} {client!r} {client.__dict__}")

@@ -160,7 +160,7 @@ def test_every_option_of_a_provider_is_stored(ready):
     options = (
         "--start-hour", "7", "--billable-statuses", "ACTIVATED; TEST_READY", "--no-proration",
         "--proration-basis", "thirty", "--pool-scope", "pool_group", "--no-pooling",
-        "--mb-bytes", "1000000", "--currency", "CAD", "--page-size", "500",
+        "--mb-bytes", "1000000", "--currency", "CAD", "--page-size", "40",
         "--requests-per-second", "2.5",
     )  # fmt: skip
     assert ready(*(part if part != "Acme" else "Other" for part in ADD), *options) == 0
@@ -168,7 +168,7 @@ def test_every_option_of_a_provider_is_stored(ready):
     assert (other.start_hour, other.billable_statuses) == (7, ("ACTIVATED", "TEST_READY"))
     assert (other.uses_proration, other.proration_basis.value) == (False, "thirty")
     assert (other.pool_scope.value, other.pooling_enabled) == ("pool_group", False)
-    assert (other.mb_bytes, other.currency, other.page_size) == (1_000_000, "CAD", 500)
+    assert (other.mb_bytes, other.currency, other.page_size) == (1_000_000, "CAD", 40)
     assert other.requests_per_second == 2.5
     assert ready(*(part if part != "Acme" else "Third" for part in ADD), "--unthrottled") == 0
     assert ready.stored(list_providers)[2].requests_per_second is None
@@ -341,3 +341,21 @@ def test_help_names_every_command_without_opening_a_database(shell, room):
     assert shell(room, "--help", database=False) == 0
     assert "Commands" in shell.out
     assert list(shell.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "page_size"),
+    [
+        (("jasper",), 0, 50),
+        (("thingspace",), 0, 2000),
+        (("jasper", "--page-size", "51"), 2, None),
+        (("jasper", "--page-size", "51", "--unthrottled"), 0, 51),
+        (("thingspace", "--page-size", "2001"), 2, None),
+        (("jasper", "--unthrottled", "--requests-per-second", "3"), 2, None),
+    ],
+)
+def test_pages_are_as_large_as_the_carrier_sends_them(ready, options, code, page_size):
+    integration, *more = options
+    parts = {"Acme": "Paged", "jasper": integration}
+    assert ready(*(parts.get(part, part) for part in ADD), *more) == code
+    assert [p.page_size for p in ready.stored(list_providers)[1:]] == [page_size] * (code == 0)

@@ -106,6 +106,8 @@ def test_a_list_is_ordered_by_modification_oldest_first(serve):
         ({**ALL, "pageNumber": 0}, "10000007"),
         ({**ALL, "pageNumber": 4}, "10000007"),
         ({**ALL, "status": "ACTIVE"}, "10000005"),
+        ({**ALL, "pagesize": 20}, "10000028"),
+        ({**ALL, "accountId": "100020620"}, "10000028"),
     ],
 )
 def test_wrong_list_parameters_have_the_documented_codes(serve, params, code):
@@ -155,6 +157,34 @@ def test_an_unknown_sim_and_an_unknown_path_are_404_of_two_kinds(serve):
         response = client.get(path)
         assert response.status_code == 404
         assert response.headers["Content-Type"] == "text/html"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/devices/{iccid}?fields=status",
+        "/devices/{iccid}/ctdUsages?fields=ctdDataUsage",
+        "/devices/{iccid}/usageInZone?cycleStartDate=2026-10-01Z&zones=Home",
+        "/usages?ratePlanName=FLEX-5MB&usageType=DATA",
+        "/rateplans?shared=true",
+        "/echo/hello?loud",
+    ],
+)
+def test_a_parameter_that_a_call_does_not_have_is_refused_by_name(serve, path):
+    client, server = serve(5)
+    iccid = server.account.iccid[0].decode()
+    answer = client.get(f"{ROOT}{path.format(iccid=iccid)}")
+    assert error_of(answer) == (400, "10000028")
+    name = path.rpartition("&" if "&" in path else "?")[2].partition("=")[0]
+    assert answer.json()["errorMessage"].endswith(f"unrecognized parameter {name}.")
+
+
+def test_a_change_that_is_dated_today_is_carried_out_at_once(serve):
+    client, server = serve(5)
+    path = f"{ROOT}/devices/{server.account.iccid[0].decode()}"
+    body = {"ratePlan": "SOLO-1MB", "effectiveDate": "2026-10-25Z"}
+    assert client.put(path, json=body).status_code == 200
+    assert client.get(path).json()["ratePlan"] == "SOLO-1MB"
 
 
 def test_usage_by_plan_adds_up_to_what_each_sim_says(serve):
@@ -215,10 +245,14 @@ def test_a_plan_change_shows_at_once_and_moves_the_sim_to_the_end(serve):
     [
         (b'{"ratePlan":"NO-SUCH-PLAN"}', "10000013"),
         (b'{"ratePlan":"RETAIL-300MB"}', "10000013"),
+        (b'{"ratePlan":["FLEX-2GB"]}', "10000013"),
+        (b'{"communicationPlan":{"name":"x"}}', "10000014"),
+        (b'{"status":["ACTIVATED"]}', "10000005"),
         (b'{"communicationPlan":"none"}', "10000014"),
         (b'{"status":"ACTIVE"}', "10000005"),
         (b'{"rateplan":"FLEX-2GB"}', "10000028"),
         (b'{"ratePlan":"FLEX-2GB","effectiveDate":"2027-10-01Z"}', "10000028"),
+        (b'{"ratePlan":"FLEX-2GB","effectiveDate":"2026-10-24Z"}', "10000028"),
         (b'{"ratePlan":"FLEX-2GB","effectiveDate":"soon"}', "10000012"),
         (b"{}", "10000011"),
         (b"{", "10000023"),

@@ -189,6 +189,16 @@ def test_sims_that_are_modified_during_a_scan_shift_the_pages(serve):
     assert (len(seen), len(set(seen))) == (60, 56)
 
 
+@pytest.mark.parametrize("kind", [FaultKind.TOUCH, FaultKind.VANISH])
+@pytest.mark.parametrize("since", ["soon", "2026-10-01"])
+def test_a_list_whose_beginning_cannot_be_read_is_refused_and_disturbs_nothing(serve, kind, since):
+    client, server = serve(kind, times=2)
+    before = server.account.updated_ms.tolist()
+    answer = client.get("/devices", params={"modifiedSince": since})
+    assert (answer.status_code, answer.json()["errorCode"]) == (400, "10000012")
+    assert (server.account.updated_ms.tolist(), server.account.n_devices) == (before, 60)
+
+
 def test_a_vanished_sim_is_gone_from_every_answer(serve):
     client, server = serve(FaultKind.VANISH, matching="ctdUsages")
     iccid = iccids(page(client, 1))[0]
@@ -267,7 +277,8 @@ def test_calls_one_after_another_are_never_two_at_a_time(serve):
     assert (server.throttle.max_in_flight, len(server.throttle.starts)) == (1, 3)
 
 
-def test_one_process_serves_several_accounts(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_one_process_serves_several_accounts_until_it_is_told_to_stop(tmp_path, number, code):
     ready, file, faults = tmp_path / "urls", tmp_path / "accounts.json", tmp_path / "faults.json"
     east = {"name": "east", "devices": 30, "cycle_start_day": 27}
     west = {"name": "west", "devices": 40, "seed": 2, "options": {"time_zone": "Asia/Shanghai"}}
@@ -294,9 +305,9 @@ def test_one_process_serves_several_accounts(tmp_path):
             assert httpx.get(f"{urls[name]}{ROOT}/echo/a", auth=auth).status_code == 503
             assert httpx.get(f"{urls[name]}{ROOT}/echo/a", auth=("x", "y")).status_code == 401
             assert f"{name}: {n} SIMs at {urls[name]}" in process.stdout.readline()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
         process.communicate()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (code, "")

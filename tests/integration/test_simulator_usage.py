@@ -265,7 +265,7 @@ def test_usage_grows_by_the_given_share_with_each_call(carrier):
 
 
 def test_an_accepted_change_lands_some_seconds_later(carrier):
-    sim = carrier(async_puts=True, async_seconds=5)
+    sim = carrier(async_seconds=5)
     iccid, old = sim.busy_sim()
     answer = sim.put(iccid, ratePlan=other_plan(old))
     assert (answer.status_code, answer.json()) == (202, {"iccid": iccid})
@@ -311,6 +311,34 @@ def test_usage_of_an_older_version_has_to_be_asked_for(carrier):
     assert list(split.in_zones(next(iter(older)))) == [f"{plan}, 1"]
     bad = split.get("/usages", ratePlanName=plan, ratePlanVersion=3)
     assert code_of(bad) == (400, "10000028")
+
+
+def test_a_sim_may_have_usage_on_two_versions_with_another_in_between(carrier):
+    plan = "FLEX-50MB"
+    sim = carrier(
+        plans_with_two_versions=(plan,), versions_in_use=(1, 3), splits_usage_by_version=True
+    )
+    newest, between, older = (sim.on_plan(plan, ratePlanVersion=v) for v in (3, 2, 1))
+    assert newest == sim.on_plan(plan)
+    assert between == {}
+    assert older.keys() == newest.keys()
+    iccid = max(newest, key=newest.get)
+    assert newest[iccid] + older[iccid] == carrier().on_plan(plan)[iccid] > 1
+    assert sim.in_zones(iccid) == {f"{plan}, 1": older[iccid], f"{plan}, 3": newest[iccid]}
+
+
+@pytest.mark.parametrize("answers", ["empty", "ignored", "refused"])
+def test_accounts_differ_in_what_a_version_means_to_them(carrier, answers):
+    plan = "FLEX-50MB"
+    sim = carrier(plans_with_two_versions=(plan,), version_answers=answers)
+    whole = carrier().on_plan(plan)
+    assert (sim.on_plan(plan) == whole) is (answers != "empty")
+    if answers == "refused":
+        for version in (1, 2, 3):
+            refused = sim.get("/usages", ratePlanName=plan, ratePlanVersion=version)
+            assert code_of(refused) == (400, "10000028")
+    else:
+        assert sim.on_plan(plan, ratePlanVersion=3) == ({} if answers == "empty" else whole)
 
 
 def test_a_sim_may_have_19_digits_in_one_answer_and_20_in_another(carrier):

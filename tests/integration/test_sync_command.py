@@ -11,6 +11,7 @@ import pytest
 from cli.main import main
 from core.settings import load_settings
 from core.simulator.account import simulated_account
+from core.simulator.faults import Fault, FaultKind
 from core.simulator.fleet import current_cycle
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
@@ -87,6 +88,32 @@ def test_what_is_wrong_is_said_in_a_line_with_its_remedy(shell, server, monkeypa
     monkeypatch.setenv("ACME", "simulator:wrong")
     code, _, err = shell("sync", "Acme")
     assert (code, len(err.splitlines())) == (1, 1)
+
+
+def test_a_next_step_that_cannot_be_done_is_refused_before_the_first_call(
+    shell, server, tmp_path, monkeypatch
+):
+    shell("periods", "fetch", "--provider", "Acme", "--iccid", first_sim(server))
+    calls = len(server.calls)
+    (tmp_path / "a file").write_text("")
+    for url, code in (("http://x/y", 2), (str(tmp_path / "a file"), 1)):
+        monkeypatch.setenv("CARRIER_OPT_EXPORT_URL", url)
+        load_settings.cache_clear()
+        found, _, err = shell("sync", "Acme", "--next-step", "device_usage_export")
+        assert (found, "CARRIER_OPT_EXPORT_URL" in err) == (code, True)
+    found, _, err = shell("sync", "Acme", "--next-step", "update_device_rate_plan")
+    assert (found, "carrier-opt run" in err) == (2, True)
+    assert len(server.calls) == calls
+
+
+def test_what_is_tried_again_is_said_with_its_reason(shell, server):
+    shell("periods", "fetch", "--provider", "Acme", "--iccid", first_sim(server))
+    server.script([Fault(kind=FaultKind.UNAVAILABLE, matching="/devices?")])
+    code, _, err = shell("sync", "Acme")
+    (line,) = err.splitlines()
+    assert code == 0
+    assert "GET /rws/api/v1/devices: HTTP 503" in line
+    assert "; trying again in " in line
 
 
 def test_a_zone_in_which_the_cycle_begins_at_no_midnight_is_refused(server, shell):

@@ -397,14 +397,9 @@ def test_usage_on_a_plan_that_its_last_sim_has_left_still_counts(serve, engine):
         assert result.flags == {}
 
 
-def test_a_carrier_that_knows_no_versions_tells_no_usage_twice(serve, engine, monkeypatch):
-    server = serve(fleet_of(300))
-    synchronise(server, engine)
-    before = load_devices(engine, 1, 1)
-    plans = dict.fromkeys((plan.code for plan in PLANS), 7)
-    monkeypatch.setattr(ControlCenterClient, "_newest_versions", lambda _: plans)
-    monkeypatch.setattr(
-        "core.simulator.api.ControlCenterApi._of_version", lambda _self, _plan, rows, _query: rows
-    )
-    synchronise(server, engine)
-    assert load_devices(engine, 1, 1)["usage_bytes"].equals(before["usage_bytes"])
+def test_usage_that_the_account_may_not_read_is_a_warning(serve, engine):
+    request = replace(REQUEST, known_rate_plans=frozenset())
+    result = synchronise(serve(fleet_of(20), is_account_admin=False), engine, request)
+    assert result.usage_rows > 0
+    [warning] = result.warnings
+    assert warning.startswith("usage on older versions of rate plans is not read")

@@ -303,6 +303,12 @@ def test_a_plan_change_that_cannot_be_is_refused_at_once(serve):
     assert n_calls(server, "PUT ") == 1
 
 
+def test_a_plan_that_is_no_text_is_refused(serve):
+    client, server = serve(5)
+    with pytest.raises(RejectedByCarrierError, match="ServicePlan"):
+        client.change_rate_plan(one_row(server)[1], ["FLEX-2GB"])
+
+
 @pytest.mark.parametrize(
     "kind", [FaultKind.SERVER_ERROR, FaultKind.LOST_REPLY, FaultKind.RATE_LIMIT]
 )

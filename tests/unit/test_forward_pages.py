@@ -16,8 +16,9 @@ from core.errors import CarrierProtocolError
 class Answers:
     """Gives answers, (values, last page), by page number or one after the other."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, *, page_size=100):
         self.answer = answer
+        self.page_size = page_size
         self.asked = []
 
     def __call__(self, number):
@@ -27,7 +28,15 @@ class Answers:
             return None
         values, is_last = found
         rows = pl.DataFrame({"code": values}, schema={"code": pl.Int64})
-        return ForwardPage(number=number, rows=rows, raw=values, is_last=is_last)
+        rows = rows.with_columns(usage=len(self.asked))  # it grows while the list is read
+        return ForwardPage(
+            number=number,
+            rows=rows,
+            raw=values,
+            keys=("code",),
+            is_last=is_last,
+            is_full=len(values) >= self.page_size,
+        )
 
     def read(self, max_pages=20):
         pages = forward_pages(self, max_pages=max_pages, what="the list")
@@ -90,6 +99,28 @@ def test_a_page_under_a_wrong_number_once_is_read_again():
     true = {1: ([1], False), 2: ([2], False), 3: ([3], True)}
     answers = Answers(lambda number, call: true[1 if call == 2 else number])
     assert answers.read() == [(1, [1]), (1, [1]), (2, [2]), (3, [3])]
+
+
+def test_rows_without_a_key_are_not_taken_for_the_same():
+    pages = {1: ([None, None], False), 2: ([None, None], True)}
+    answers = Answers(lambda number, _: pages[number])
+    assert answers.read() == [(1, [None, None]), (2, [None, None])]
+
+
+@pytest.mark.parametrize(
+    ("after", "asked"), [(None, [1, 2]), (([], True), [1, 2]), (([1, 1], True), [1, 2])]
+)
+def test_nothing_new_after_a_full_last_page_is_the_end(after, asked):
+    answers = Answers(lambda number, _: ([1, 1], True) if number == 1 else after, page_size=2)
+    assert answers.read() == [(1, [1, 1])]
+    assert answers.asked == asked
+
+
+def test_rows_after_a_full_last_page_are_read_once():
+    pages = {1: ([1, 2], True), 2: ([3, 4], False), 3: ([5], True)}
+    answers = Answers(lambda number, _: pages[number], page_size=2)
+    assert answers.read() == [(1, [1, 2]), (2, [3, 4]), (3, [5])]
+    assert answers.asked == [1, 2, 3]
 
 
 def test_empty_pages_of_which_none_is_the_last_are_an_error_after_a_few_calls():

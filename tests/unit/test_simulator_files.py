@@ -45,6 +45,9 @@ def test_a_script_has_the_fields_of_a_fault(written):
         ([{"kind": "reset", "on": 3}], r"fault 1: 'on' is unknown; allowed: devices, kind"),
         ([{"kind": "reset", "on_call": 0}], "fault 1: .*on_call is 1 or more, not 0"),
         ([{"kind": "reset", "on_call": "x"}], r"fault 1: on_call = \"x\": .*integer"),
+        ([{"kind": "hang", "seconds": -1}], r"seconds is 0 to 86,400, not -1"),
+        ('[{"kind": "hang", "seconds": Infinity}]', r"seconds is 0 to 86,400, not inf"),
+        ('[{"kind": "hang", "seconds": NaN}]', r"seconds is 0 to 86,400, not nan"),
         ([{"on_call": 1}], "fault 1: kind: Field required"),
         ([3], "fault 1: is no object"),
         ({"kind": "reset"}, "no list of objects"),
@@ -54,6 +57,13 @@ def test_a_script_has_the_fields_of_a_fault(written):
 def test_a_wrong_script_names_the_entry_and_what_is_allowed(written, content, message):
     with pytest.raises(InputError, match=message):
         load_faults(written(content))
+
+
+def test_a_script_for_thingspace_has_no_kinds_that_mean_nothing_there(written):
+    entries = [{"kind": "hang"}, {"kind": "vanish"}]
+    assert len(load_faults(written(entries))) == 2
+    with pytest.raises(InputError, match="fault 2: the kind vanish is for Control Center only"):
+        load_faults(written(entries), is_thingspace=True)
 
 
 def test_a_missing_script_is_named(tmp_path):
@@ -85,8 +95,19 @@ def test_accounts_take_the_common_options_and_replace_some(written):
         ([{"name": "a:b"}], "account 1: .*one word without colon"),
         ([{"name": "a", "cycle_start_day": 31}], "cycle_start_day is 1 to 28, not 31"),
         ([{"name": "a", "options": {"time_zone": "Mars"}}], "account 1, options: .*IANA name"),
-        ([{"name": "a", "options": {"api_key": "x"}}], "'api_key' is unknown; allowed: async_puts"),
+        (
+            [{"name": "a", "options": {"api_key": "x"}}],
+            "'api_key' is unknown; allowed: always_says_last",
+        ),
+        (
+            '[{"name": "a", "options": {"requests_per_second": NaN}}]',
+            "account 1, options: .*requests per second is a number above 0, not nan",
+        ),
         ([{"name": "a", "options": {"past_end": "x"}}], "past_end = .*'error' or 'empty'"),
+        (
+            [{"name": "a", "options": {"plans_with_two_versions": ["FLEX-5MB", "NOPE"]}}],
+            "account 1, options: plans_with_two_versions: the account has no plan 'NOPE'",
+        ),
         ([{"name": "a"}, {"name": "a"}], "name a occurs twice"),
         ([{"name": "a", "port": 80}, {"name": "b", "port": 80}], "port 80 occurs twice"),
     ],

@@ -1,0 +1,234 @@
+"""Usage lists of Control Center: a rate plan's usage in a cycle, over all versions of the plan (C7).
+
+The platform tells the usage on a plan's newest version, and on an older one where that is asked for.
+The list of rate plans says which version is the newest. Accounts that take no notice of the version
+answer with the same list whichever is asked for: they are found out by asking for a version that
+cannot exist.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from core.carriers.base import USAGE_PAGE_SCHEMA, UsagePage
+from core.carriers.forward_pages import ForwardPage, forward_pages
+from core.carriers.http import JsonReply
+from core.carriers.json_values import count, flag, frame, objects, sum_counts, text
+from core.errors import (
+    CarrierError,
+    CarrierProtocolError,
+    RateLimitedError,
+    RejectedByCarrierError,
+    RetryableCarrierError,
+)
+
+logger = logging.getLogger(__name__)
+
+MOST_VERSIONS = 20
+"""Versions of a plan that are asked for at most, counted from the newest."""
+
+_BEYOND_THE_NEWEST = 1000
+
+ReadVersion = Callable[[int | None], Iterator[UsagePage]]
+"""Reads the list of usage on one version of a plan; None: without naming a version."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PlanUsage:
+    """Reads the usage lists of one account.
+
+    Attributes
+    ----------
+    read_page
+        Reads a page of ``/usages`` by parameters and number; None: there is no such page.
+    read_plans
+        Reads the account's rate plans as the carrier sends them.
+    page_size
+        SIMs, or rows of SIMs and zones, that a page has at most.
+    notes
+        Takes a sentence on each kind of usage that could not be read.
+    newest_versions
+        Newest version by rate plan; None: not read yet.
+    tells_versions
+        Whether usage is told by version; None: not known yet.
+    """
+
+    read_page: Callable[[Mapping[str, str], int], JsonReply | None]
+    read_plans: Callable[[], Iterable[Mapping[str, Any]]]
+    page_size: int
+    notes: list[str]
+    newest_versions: dict[str, int] | None = None
+    tells_versions: bool | None = None
+    _unlisted: CarrierError | None = field(default=None, init=False)
+
+    def pages(
+        self, rate_plan: str, cycle_start: date, *, max_pages: int, first_page: int
+    ) -> Iterator[UsagePage]:
+        """Read a plan's usage, the newest version from ``first_page`` on and then the older ones.
+
+        Raises
+        ------
+        CarrierError
+            If a list cannot be read completely; a version that is refused from its first page on
+            ends the reading instead.
+        """
+
+        def read(version: int | None, first: int = 1) -> Iterator[UsagePage]:
+            pages = forward_pages(
+                partial(self._page, rate_plan, cycle_start, version),
+                max_pages=max_pages,
+                what=f"usage of rate plan {rate_plan!r}",
+                first_page=first,
+            )
+            for page in pages:
+                yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
+
+        # The list without a version must not be the older one: of a plan published in between.
+        newest = self._newest_version(rate_plan)
+        yield from read(None, first_page)
+        if self._unlisted is not None:
+            self._note(
+                "usage on older versions of rate plans is not read, because the carrier's rate plans "
+                f"cannot be listed: {self._unlisted}"
+            )
+        yield from self._older_pages(rate_plan, read, newest)
+
+    def _older_pages(self, rate_plan: str, read: ReadVersion, newest: int) -> Iterator[UsagePage]:
+        oldest = max(newest - MOST_VERSIONS + 1, 1)
+        for version in range(newest - 1, oldest - 1, -1):
+            if self.tells_versions is False:
+                return
+            pages = read(version)
+            try:
+                first = next(pages, None)
+            except RejectedByCarrierError as error:
+                logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
+                self._note_refusal(read, newest, error)
+                return
+            for page in chain([] if first is None else [first], pages):
+                if not page.rows.height:
+                    continue
+                if not self._is_by_version(read, newest):
+                    return
+                yield page
+        if oldest > 1:
+            self._note(
+                f"usage on versions of rate plan {rate_plan!r} before number {oldest} is not read"
+            )
+
+    def _is_by_version(self, read: ReadVersion, newest: int) -> bool:
+        """Whether rows that came for an older version are of that version.
+
+        To be asked when there are such rows: where versions mean nothing, a version that cannot exist
+        has them, too, since usage does not vanish within a cycle.
+        """
+        if self.tells_versions is None:
+            self.tells_versions = not _has_rows(read(newest + _BEYOND_THE_NEWEST))
+            if not self.tells_versions:
+                self._note(
+                    "the carrier tells the same usage whatever version of a rate plan is asked for: it "
+                    "is counted once; ask the carrier whether it is the usage on all versions"
+                )
+        return self.tells_versions
+
+    def _note_refusal(self, read: ReadVersion, newest: int, error: CarrierError) -> None:
+        """Tell a version that is no more from an account that refuses to hear of versions."""
+        if self.tells_versions is not None:
+            return
+        try:
+            next(read(newest), None)
+        except RejectedByCarrierError:
+            self.tells_versions = False
+            self._note(
+                "usage on older versions of rate plans is not read, because the carrier refuses to "
+                f"tell it by version: {error}"
+            )
+
+    def _newest_version(self, rate_plan: str) -> int:
+        """Return a plan's newest version; 1 where the account does not list the plan."""
+        if self.newest_versions is None:
+            found = self.newest_versions = {}
+            try:
+                for plan in self.read_plans():
+                    code, version = text(plan.get("name")) or "", count(plan.get("version"))
+                    found[code] = max(version or 1, found.get(code, 1))
+            except CarrierError as error:  # what else it refuses, the next call tells
+                logger.info("versions of rate plans are unknown: %s", error)
+                self._unlisted = error
+        return self.newest_versions.get(rate_plan, 1)
+
+    def _page(
+        self, rate_plan: str, cycle_start: date, version: int | None, number: int
+    ) -> ForwardPage | None:
+        params = {"ratePlanName": rate_plan, "cycleStartDate": cycle_start.isoformat()}
+        if version is not None:
+            params["ratePlanVersion"] = str(version)
+        reply = self.read_page(params, number)
+        if reply is None:
+            return None
+        what = f"GET /usages of {rate_plan!r}, page {number}"
+        rows: list[tuple[object, ...]] = []
+        raw: list[object] = []
+        zones = objects(reply.content, "zones", what)
+        for zone, name in zip(zones, _zone_names(zones), strict=True):
+            for device in objects(zone, "devices", what):
+                rows.append(_usage_row(name if version is None else f"{version}: {name}", device))
+                raw.append(device)
+        is_last = flag(reply.content.get("lastPage"))
+        usage = frame(rows, USAGE_PAGE_SCHEMA)
+        n_sims = usage["iccid"].n_unique()
+        return ForwardPage(
+            number=number,
+            rows=usage,
+            raw=raw,
+            keys=("iccid", "zone"),
+            is_last=is_last,
+            is_full=usage.height == self.page_size or n_sims >= self.page_size,
+        )
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def _has_rows(pages: Iterator[UsagePage]) -> bool:
+    """Whether a version has usage; none where the carrier cannot answer for it at all."""
+    try:
+        return any(page.rows.height for page in pages)
+    except RateLimitedError:
+        raise
+    except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
+        logger.info("a version that cannot exist: %s", error)
+        return False
+
+
+def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Names of a page's zones; one without a name has its place among those, so that they add up."""
+    n_unnamed = 0
+    for zone in zones:
+        name = text(zone.get("zone")) or ""
+        n_unnamed += not name.strip()
+        yield name if name.strip() else f"(unnamed {n_unnamed})"
+
+
+def _usage_row(zone: str, device: Mapping[str, Any]) -> tuple[object, ...]:
+    usage = device.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    sms = sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage")))
+    voice = sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage")))
+    data = data_bytes(usage.get("dataUsage"), sms, voice)
+    return text(device.get("deviceId")), zone, data, sms, voice
+
+
+def data_bytes(value: object, sms: int | None, voice: int | None) -> int | None:
+    """Read data usage; what is not told is 0 only beside SMS or voice that was used (U1).
+
+    Else a row without it tells nothing about the SIM, and that is unreadable: None.
+    """
+    return count(value) if value is not None or sms or voice else None

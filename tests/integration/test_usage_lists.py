@@ -1,0 +1,222 @@
+"""Usage by rate plan at the Control Center: every SIM's usage once, whatever a plan's versions (C2, C7)."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+from pydantic import SecretStr
+
+from core.carriers.control_center import control_center_capabilities, open_control_center
+from core.carriers.credentials import Credentials
+from core.carriers.http import RetryPolicy
+from core.carriers.plan_usage import MOST_VERSIONS
+from core.domain import BillingCycle
+from core.errors import CarrierError, RateLimitedError
+from core.simulator.account import simulated_account
+from core.simulator.faults import Fault, FaultKind
+from core.simulator.options import SimulatorOptions
+from core.simulator.server import SimulatorServer
+from core.sync.validation import NOT_A_NUMBER, check_usage
+
+CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
+NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
+PLAN = "FLEX-5MB"
+BOTH = {"plans_with_two_versions": (PLAN,), "splits_usage_by_version": True}
+
+
+@pytest.fixture
+def carrier():
+    """Starts a simulator with switches, and gives a client of it and the server."""
+    opened = []
+
+    def start(*, page_size=50, faults=(), **switches):
+        account = simulated_account(400, 1, CYCLE, now=NOW)
+        options = SimulatorOptions(max_page_size=max(50, page_size), **switches)
+        server = SimulatorServer(account, options, faults=faults, clock=lambda: NOW).start()
+        client = open_control_center(
+            server.base_url,
+            Credentials(username=SecretStr("simulator"), api_key=SecretStr("simulated-key")),
+            capabilities=control_center_capabilities(page_size=page_size, requests_per_second=None),
+            retry=RetryPolicy(attempts=2, wait_initial_s=0, wait_max_s=0, wait_jitter_s=0),
+        )
+        opened.extend((client.close, server.stop))
+        return client, server
+
+    yield start
+    for close in opened:
+        close()
+
+
+def told(client, plan=PLAN):
+    """Data by SIM; of a row that comes more than once the last one counts."""
+    return added(client.usage_pages(plan, CYCLE.start_date))
+
+
+def added(pages):
+    rows = pl.concat(page.rows for page in pages)
+    once = rows.unique(("iccid", "zone"), keep="last").group_by("iccid").agg(pl.sum("usage_bytes"))
+    return dict(once.rows())
+
+
+def true_usage(server, plan=PLAN):
+    account = server.account
+    rows = account.rows_on_plan(plan)
+    used = account.plan_usage_columns(plan, rows)[:, 0].tolist()
+    return {iccid.decode(): n for iccid, n in zip(account.iccid[rows].tolist(), used, strict=True)}
+
+
+def asked_for(server, version):
+    return sum(f"ratePlanVersion={version}&" in call for call in server.calls)
+
+
+@pytest.mark.parametrize("answers", ["error", "empty"])
+def test_usage_of_the_same_sims_on_two_versions_adds_up(carrier, answers):
+    client, server = carrier(**BOTH, version_answers=answers)
+    for _ in range(3):
+        assert told(client) == true_usage(server)
+    assert client.notes == []
+    assert 1 <= asked_for(server, 1002) <= 2  # not again and again
+
+
+def test_a_version_without_usage_hides_no_older_one(carrier):
+    client, server = carrier(plans_with_two_versions=(PLAN,), versions_in_use=(1, 4))
+    assert told(client) == true_usage(server)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"), [("ignored", "tells the same usage"), ("refused", "refuses to tell")]
+)
+def test_a_carrier_that_knows_no_versions_tells_all_usage_once(carrier, answers, said):
+    client, server = carrier(**BOTH, versions_in_use=(2, 4), version_answers=answers)
+    for _ in range(3):
+        assert told(client) == true_usage(server)
+    [note] = client.notes
+    assert said in note
+    assert sum("ratePlanVersion" in call for call in server.calls) == 2
+
+
+def test_a_list_that_changes_between_two_versions_doubles_nothing(carrier):
+    leave = Fault(kind=FaultKind.VANISH, matching="ratePlanVersion=1&", devices=100)
+    client, server = carrier(**BOTH, version_answers="ignored", faults=[leave])
+    before = true_usage(server)
+    assert told(client) == before
+    assert true_usage(server).keys() < before.keys()
+
+
+def test_a_carrier_that_fails_on_a_version_that_cannot_exist_looks_at_versions(carrier):
+    fault = Fault(kind=FaultKind.SERVER_ERROR, matching="ratePlanVersion=1002", times=99)
+    client, server = carrier(**BOTH, faults=[fault])
+    assert told(client) == true_usage(server)
+
+
+def test_too_many_calls_say_nothing_about_versions(carrier):
+    fault = Fault(kind=FaultKind.RATE_LIMIT, matching="ratePlanVersion=1002", times=2)
+    client, server = carrier(**BOTH, faults=[fault])
+    with pytest.raises(RateLimitedError):
+        told(client)
+    assert told(client) == true_usage(server)
+
+
+@pytest.mark.parametrize("failure", ["the role", "the list", "a page"])
+def test_where_versions_are_unknown_the_newest_is_read_and_the_client_says_so(carrier, failure):
+    client, server = carrier(
+        plans_with_two_versions=(PLAN,), is_account_admin=failure != "the role"
+    )
+    if failure != "the role":
+        kind = FaultKind.SERVER_ERROR if failure == "the list" else FaultKind.WRONG_PAGE_NUMBER
+        server.script([Fault(kind=kind, matching="/rateplans", times=99)])
+    for plan in (PLAN, "FLEX-2GB"):
+        true = true_usage(server, plan)
+        assert told(client, plan).items() <= true.items()
+    [note] = client.notes
+    assert "rate plans cannot be listed" in note
+    assert "GET" in note
+
+
+def test_nothing_is_said_about_versions_where_no_usage_is_told(carrier):
+    client, _ = carrier(is_essential=True, is_account_admin=False)
+    with pytest.raises(CarrierError):
+        told(client)
+    assert client.notes == []
+
+
+def test_versions_are_not_searched_without_end(carrier):
+    client, server = carrier(plans_with_two_versions=(PLAN,), versions_in_use=(1, 10**15))
+    assert told(client).items() < true_usage(server).items()
+    assert sum("ratePlanVersion" in call for call in server.calls) <= 2 * MOST_VERSIONS
+    [note] = client.notes
+    assert f"before number {10**15 - MOST_VERSIONS + 1} is not read" in note
+
+
+@pytest.mark.parametrize("growth", [0, 1])
+def test_a_page_that_comes_again_under_the_next_number_costs_no_sim(carrier, growth):
+    fault = Fault(kind=FaultKind.REPEATED_PAGE, matching="/usages", on_call=2)
+    client, server = carrier(page_size=5, usage_growth_percent=growth, faults=[fault])
+    sims = true_usage(server).keys()
+    assert told(client).keys() == sims
+    assert len(sims) > 10
+
+
+def test_a_full_page_that_calls_itself_the_last_is_not_believed(carrier):
+    client, server = carrier(page_size=5, always_says_last=True, **BOTH)
+    assert told(client) == true_usage(server)
+    assert len(true_usage(server)) > 10
+    assert sorted(client.rate_plans()["code"]) == sorted(server.account.rate_plans)
+
+
+@pytest.mark.parametrize("past_end", ["error", "empty"])
+def test_a_full_last_page_costs_one_call(carrier, past_end):
+    client, server = carrier(past_end=past_end)
+    n_sims = len(true_usage(server))
+    client, server = carrier(page_size=n_sims, past_end=past_end)
+    assert told(client) == true_usage(server)
+    assert sum("/usages" in call for call in server.calls) == 2
+    client, server = carrier(page_size=2 * n_sims + 1, past_end=past_end)
+    assert told(client) == true_usage(server)
+    assert sum("/usages" in call for call in server.calls) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.NOT_FOUND])
+def test_a_page_that_cannot_be_had_after_a_full_last_one_is_its_end(carrier, kind):
+    client, server = carrier(past_end="empty")
+    n_sims = len(true_usage(server))
+    fault = Fault(kind=kind, matching=f"pageSize={n_sims}&pageNumber=2", times=99)
+    client, server = carrier(page_size=n_sims, past_end="empty", faults=[fault])
+    assert told(client) == true_usage(server)
+
+
+@pytest.mark.parametrize("is_version_asked", [False, True])
+def test_zones_without_a_name_add_up(carrier, is_version_asked):
+    switches = BOTH if is_version_asked else {}
+    fault = Fault(kind=FaultKind.UNNAMED_ZONES, matching="/usages", times=99)
+    client, server = carrier(page_size=5, faults=[fault], **switches)
+    assert any(
+        page.rows["zone"].n_unique() > 1 for page in client.usage_pages(PLAN, CYCLE.start_date)
+    )
+    assert told(client) == true_usage(server)
+
+
+def test_data_that_is_not_told_is_rejected_unless_sms_or_voice_is(carrier):
+    fault = Fault(kind=FaultKind.NO_DATA_USAGE, times=99)
+    client, _ = carrier(faults=[fault])
+    [page] = client.usage_pages(PLAN, CYCLE.start_date)
+    used = pl.any_horizontal(pl.col("sms_count", "voice_seconds") > 0)
+    rows = page.rows
+    assert rows.filter(used)["usage_bytes"].to_list() == [0] * rows.filter(used).height
+    assert rows.filter(~used)["usage_bytes"].null_count() == rows.filter(~used).height > 0
+    assert rows.select("sms_count", "voice_seconds").null_count().row(0) == (0, 0)
+    checked = check_usage([page])
+    assert checked.rejects["reason"].to_list() == [NOT_A_NUMBER] * rows.filter(~used).height
+    for iccid, sms, voice in (
+        rows.group_by("iccid").agg(pl.sum("sms_count", "voice_seconds")).rows()
+    ):
+        own = client.sim_usage(iccid).rows
+        assert own["usage_bytes"].to_list() == [0 if sms or voice else None]
+
+
+def test_a_byte_order_mark_is_passed_over(carrier):
+    fault = Fault(kind=FaultKind.BYTE_ORDER_MARK, times=99)
+    client, server = carrier(faults=[fault])
+    assert told(client) == true_usage(server)
