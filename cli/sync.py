@@ -30,6 +30,13 @@ def sync(
             help="Read the whole account again, or only what was modified; else as needed.",
         ),
     ] = None,
+    accept_lower_usage: Annotated[
+        bool,
+        typer.Option(
+            "--accept-lower-usage",
+            help="Take the carrier's figures also where they are below what was known of the period.",
+        ),
+    ] = False,
     next_step: Annotated[
         NextStep, typer.Option(help="What follows the synchronisation.")
     ] = NextStep.DEVICE_USAGE_BY_RATE_PLAN,
@@ -66,6 +73,7 @@ def sync(
                     options=SyncOptions(
                         full_sync=full,
                         full_sync_max_age=timedelta(days=settings.full_sync_max_age_days),
+                        accept_lower_usage=accept_lower_usage,
                         next_step=next_step,
                     ),
                     now=utc_now,

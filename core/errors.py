@@ -13,6 +13,7 @@
     │   ├── RetryableCarrierError        worth another try later (429, 5xx, timeouts, broken bodies)
     │   │   └── RateLimitedError
     │   ├── RejectedByCarrierError       this call is refused for good; others may pass
+    │   │   └── UnknownCycleError            the carrier has no billing cycle that begins on this day
     │   ├── CarrierAuthError             credentials, role or address refused: stop the run
     │   ├── CarrierProtocolError         an answer that contradicts the API's own rules
     │   └── CarrierDownError             too many calls failed in a row: stop the run, tell operators
@@ -107,6 +108,10 @@ class RejectedByCarrierError(CarrierError):
         self.code = code
         self.status = status
         super().__init__(message)
+
+
+class UnknownCycleError(RejectedByCarrierError):
+    """The carrier has no billing cycle that begins on the day that was asked for, or tells it no more."""
 
 
 class CarrierAuthError(CarrierError):

@@ -113,6 +113,9 @@ class CarrierCapabilities:
         Plan changes that one SIM may have in a cycle; None: no limit is known.
     change_cutoff
         How long before the cycle's end the last change must be sent.
+    sim_usage_tells_cycle
+        Whether one SIM's usage is told of a cycle that is named; else of the one that the carrier has
+        now, and nothing in the answer tells which that is.
     list_window
         Longest span of modification times that one list may cover; None: any.
     lists_modified_since
@@ -129,6 +132,7 @@ class CarrierCapabilities:
     changes_per_cycle: int | None
     change_cutoff: timedelta
     usage_access: UsageAccess
+    sim_usage_tells_cycle: bool
     list_window: timedelta | None
     lists_modified_since: bool = True
 

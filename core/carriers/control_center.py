@@ -51,7 +51,12 @@ from core.carriers.json_values import (
 )
 from core.carriers.limiter import Limiter, limiter_for
 from core.carriers.plan_usage import PlanUsage, data_bytes
-from core.errors import CarrierAuthError, CarrierProtocolError, RejectedByCarrierError
+from core.errors import (
+    CarrierAuthError,
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    UnknownCycleError,
+)
 
 API_ROOT = "/rws/api/v1"
 
@@ -65,6 +70,7 @@ ERROR_CODES = ErrorCodes(
 _PAST_END = "10000007"
 _TOO_OLD = "10000045"
 _NO_ROLE = "10000030"
+_UNKNOWN_CYCLE = "10000032"
 _UNKNOWN_CLOCK = timedelta(minutes=1)
 
 _DEVICE_FIELDS = {
@@ -104,6 +110,7 @@ def control_center_capabilities(
         changes_per_cycle=None,
         change_cutoff=timedelta(0),
         usage_access=usage_access,
+        sim_usage_tells_cycle=False,
         list_window=timedelta(days=364),
     )
 
@@ -347,7 +354,12 @@ class ControlCenterClient(HttpAccountClient):
 
     def _usage_page(self, params: Mapping[str, str], number: int) -> JsonReply | None:
         with _refusal_of_a_role():
-            return self._page("/usages", params, number)
+            try:
+                return self._page("/usages", params, number)
+            except RejectedByCarrierError as error:
+                if error.code != _UNKNOWN_CYCLE:
+                    raise
+                raise UnknownCycleError(str(error), code=error.code) from None
 
     def _rate_plan_page(self, number: int) -> ForwardPage | None:
         reply = self._page("/rateplans", {}, number)

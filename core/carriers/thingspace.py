@@ -92,6 +92,7 @@ def thingspace_capabilities(
         changes_per_cycle=CHANGES_PER_MONTH,
         change_cutoff=timedelta(0),
         usage_access=UsageAccess.PER_SIM,
+        sim_usage_tells_cycle=True,
         list_window=None,
         lists_modified_since=False,
     )

@@ -33,10 +33,13 @@ class SyncOptions:
         True: the whole account. False: what was modified, wherever possible. None: as needed (C6).
     full_sync_max_age
         A full run is due that long after the last one.
+    accept_lower_usage
+        Take usage below what was known of the same period, as a correction by the carrier (C4).
     """
 
     full_sync: bool | None = None
     full_sync_max_age: timedelta = timedelta(days=30)
+    accept_lower_usage: bool = False
     next_step: NextStep = NextStep.DEVICE_USAGE_BY_RATE_PLAN
 
 
@@ -69,6 +72,7 @@ def sync_provider(
     prorated = {plan.code for plan in plans if plan.is_prorated}
     since = modified_since(
         history,
+        account=_account_key(provider),
         full_sync=options.full_sync,
         max_age=options.full_sync_max_age,
         now=now(),
@@ -85,6 +89,7 @@ def sync_provider(
         time_zone=provider.time_zone,
         since=since,
         reads_usage=options.next_step is not NextStep.UPDATE_DEVICE_RATE_PLAN,
+        accepts_lower_usage=options.accept_lower_usage,
         reads_history=True,
         known_rate_plans={plan.code for plan in plans},
         prorated_rate_plans=prorated if provider.uses_proration else (),

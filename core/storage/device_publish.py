@@ -121,7 +121,7 @@ def steps() -> list[Step]:
     return [
         *_device_steps(),
         Step(statement=adopt_device_forms()),
-        Step(statement=_drop_parts_of_a_whole()),
+        Step(statement=drop_parts_of_a_whole()),
         *_usage_steps(),
         Step(statement=_keep_rejected(), counts_as="kept", only_full=True),
         Step(statement=_remove_unseen(), counts_as="removed", only_full=True),
@@ -178,7 +178,7 @@ def adopt_device_forms() -> sa.Update:
     )
 
 
-def _drop_parts_of_a_whole() -> sa.Delete:
+def drop_parts_of_a_whole() -> sa.Delete:
     """Delete the staged usage by rate plan of SIMs whose whole cycle is staged too."""
     part, whole = jasper_usage_staging.c, jasper_usage_staging.alias().c
     return sa.delete(jasper_usage_staging).where(
@@ -221,6 +221,9 @@ def _usage_steps() -> list[Step]:
     )
     is_new_day = sa.or_(usage.LastGrowthDate.is_(None), usage.LastGrowthDate < _DAY)
     has_grown = sums.c.UsageBytes > usage.UsageBytes
+    # Nobody looked on the days of a past cycle.
+    is_watched = sums.c.BillingPeriodId.in_(_open_period())
+    was_used_today = sa.and_(is_watched, has_grown)
     update = (
         sa.update(device_usage)
         .where(same_usage)
@@ -229,15 +232,13 @@ def _usage_steps() -> list[Step]:
             SmsCount=sums.c.SmsCount,
             VoiceSeconds=sums.c.VoiceSeconds,
             DaysWithUsage=sa.case(
-                (sa.and_(has_grown, is_new_day), usage.DaysWithUsage + _ONE),
+                (sa.and_(was_used_today, is_new_day), usage.DaysWithUsage + _ONE),
                 else_=usage.DaysWithUsage,
             ),
-            LastGrowthDate=sa.case((has_grown, _DAY), else_=usage.LastGrowthDate),
+            LastGrowthDate=sa.case((was_used_today, _DAY), else_=usage.LastGrowthDate),
             ReportedAt=_NOW,
         )
     )
-    # Nobody looked on the days of a past cycle.
-    is_watched = sums.c.BillingPeriodId.in_(_open_period())
     is_used = sums.c.UsageBytes > _ZERO
     copied = ("BillingPeriodId", "ICCID", "UsageBytes", "SmsCount", "VoiceSeconds")
     insert = sa.insert(device_usage).from_select(

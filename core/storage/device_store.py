@@ -6,7 +6,7 @@ transaction. A run that fails leaves the device tables as they were; one whose p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
@@ -15,13 +15,17 @@ import polars as pl
 import sqlalchemy as sa
 
 from core.carriers.iccid import match_keys
-from core.errors import StorageError
 from core.storage import device_publish, sync_runs
 from core.storage.bulk import Merge, merge_frame, slices
 from core.storage.engine import reading, writing
+from core.storage.publish_run import (
+    count_known_devices,
+    count_staged_devices,
+    publish_run,
+    published_counts,
+)
 from core.storage.retry import retried
 from core.storage.schema import (
-    device,
     device_sync_run,
     jasper_device_staging,
     jasper_usage_staging,
@@ -30,12 +34,15 @@ from core.storage.staged_sims import (
     iccids_to_ask,
     iccids_unlisted,
     iccids_without_usage,
+    stage_unanswered,
     used_rate_plans,
+    without_whole_usage,
 )
 from core.storage.sync_rejects import add_rejects, count_rejects
 from core.storage.unusual_usage import UNUSUAL_ROWS, load_unusual
 from core.sync.progress import SyncProgress
 from core.sync.store import (
+    USAGE_PROBLEMS,
     Period,
     PublishCounts,
     RunCounts,
@@ -191,6 +198,21 @@ class SqlDeviceStore:
         with reading(self._engine) as connection:
             return used_rate_plans(connection, sync_runs.load_run(connection, run.id))
 
+    @retried
+    def plans_read(self, run: SyncRun, period_id: int) -> set[str]:
+        """Read the rate plans of a period that the account's last run that read it has read."""
+        with reading(self._engine) as connection:
+            row = sync_runs.load_run(connection, run.id)
+            return sync_runs.plans_read(connection, row, period_id)
+
+    @retried
+    def without_whole_usage(
+        self, run: SyncRun, iccids: Sequence[str], *, period_id: int
+    ) -> list[str]:
+        """Leave out the SIMs whose usage of the whole cycle is staged."""
+        with reading(self._engine) as connection:
+            return without_whole_usage(connection, run.id, iccids, period_id)
+
     def iccids_without_usage(
         self, run: SyncRun, rate_plan: str, *, period_id: int
     ) -> Iterator[list[str]]:
@@ -201,40 +223,49 @@ class SqlDeviceStore:
         """Read the SIMs with staged usage of which no row was staged, published or rejected."""
         return iccids_unlisted(self._engine, run.id, period_id)
 
+    @retried
+    def stage_unanswered(self, run: SyncRun) -> None:
+        """Stage the known SIMs whose activation date the last run asked for in vain, to be asked again."""
+        with self._staging(run) as connection:
+            n_rows = stage_unanswered(connection, sync_runs.load_run(connection, run.id))
+            staged_count = device_sync_run.c.StagedCount + n_rows
+            self._advance(connection, run, None, None, StagedCount=staged_count)
+
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
         """Read the staged SIMs whose activation date is needed and not asked for yet, in slices."""
         return iccids_to_ask(self._engine, run.id)
 
     def unusual_usage(self, run: SyncRun) -> Iterator[pl.DataFrame]:
-        """Read the SIMs whose staged usage is impossible or unusual, the impossible ones first.
+        """Read the SIMs with a problem in their staged usage, in the order of ``USAGE_PROBLEMS``.
 
-        Unusual is usage that has fallen since it was known last, or that is far above that of the
-        period before. After :meth:`drop_usage` of what is impossible or has fallen the next part
-        follows; of usage that jumped, the first ``UNUSUAL_ROWS``.
+        Of usage that jumped, about the first ``UNUSUAL_ROWS`` SIMs.
         """
-        self._adopt_device_forms(run)
+        self._make_publishable(run)
+        last = None
         while True:
-            found = self._load_unusual(run)
+            found = self._load_unusual(run, last)
             yield found
-            n_lasting = (found["usage_bytes"] >= found["known_bytes"].fill_null(0)).sum()
-            if found.height < UNUSUAL_ROWS or n_lasting == found.height:
+            if found.height < UNUSUAL_ROWS or found["problem"][0] == USAGE_PROBLEMS[-1]:
                 return
+            last = found.tail(1).to_dicts()[0]
 
     @retried
-    def _adopt_device_forms(self, run: SyncRun) -> None:
+    def _make_publishable(self, run: SyncRun) -> None:
+        """Bring staged usage to the rows that the publish adds up."""
         with self._staging(run) as connection:
             provider_id = sync_runs.load_run(connection, run.id)["ServiceProviderId"]
             parameters = {"run_id": run.id, "provider_id": provider_id}
             connection.execute(device_publish.adopt_device_forms(), parameters)
+            connection.execute(device_publish.drop_parts_of_a_whole(), {"run_id": run.id})
 
     @retried
-    def _load_unusual(self, run: SyncRun) -> pl.DataFrame:
+    def _load_unusual(self, run: SyncRun, last: Mapping[str, Any] | None) -> pl.DataFrame:
         with reading(self._engine) as connection:
-            return load_unusual(connection, sync_runs.load_run(connection, run.id))
+            return load_unusual(connection, sync_runs.load_run(connection, run.id), last)
 
     @retried
-    def drop_period(self, run: SyncRun, period_id: int) -> None:
-        """Take back all the staged usage of one billing period."""
+    def drop_period(self, run: SyncRun, period_id: int, progress: SyncProgress) -> None:
+        """Take back all the staged usage of one billing period; ``progress`` is that without it."""
         staged = jasper_usage_staging.c
         with self._staging(run) as connection:
             connection.execute(
@@ -242,6 +273,7 @@ class SqlDeviceStore:
                     staged.DeviceSyncRunId == run.id, staged.BillingPeriodId == period_id
                 )
             )
+            self._advance(connection, run, None, progress)
 
     @retried
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
@@ -261,18 +293,20 @@ class SqlDeviceStore:
     def counts(self, run: SyncRun) -> RunCounts:
         """Count what the run has staged so far."""
         with reading(self._engine) as connection:
-            n_devices = _count(connection, jasper_device_staging, run.id)
+            n_devices = count_staged_devices(connection, run.id)
             rejects = count_rejects(connection, run.id)
-            pages = sync_runs.load_run(connection, run.id)["PagesFetched"]
+            row = sync_runs.load_run(connection, run.id)
+            n_known = count_known_devices(connection, row["ServiceProviderId"])
         by_reason: dict[str, int] = {}
         for (source, reason), number in rejects.items():
             if source != "flag":
                 by_reason[reason] = by_reason.get(reason, 0) + number
         return RunCounts(
             devices=n_devices,
-            pages=pages,
+            pages=row["PagesFetched"],
             rejects=dict(sorted(by_reason.items())),
             flags={reason: n for (source, reason), n in rejects.items() if source == "flag"},
+            known_devices=n_known,
         )
 
     @retried
@@ -293,28 +327,11 @@ class SqlDeviceStore:
         """
         with writing(self._engine) as connection:
             row = sync_runs.lock_run(connection, run.id)
-            if row["Status"] == "published":
-                return _published_counts(row)
-            sync_runs.require_attempt(row, run)
-            _refuse_failed(row)
-            n_devices = _count(connection, jasper_device_staging, run.id)
-            if row["Kind"] == "full" and n_devices == 0:
-                _refuse_emptying(connection, row)
-            counts = _publish(connection, row, today, now)
-            sync_runs.update_run(
-                connection,
-                run.id,
-                {"provider_id": row["ServiceProviderId"]},
-                Status="published",
-                FinishedAt=now,
-                ListedFrom=device_publish.listed_from(),
-                DeviceCount=n_devices,
-                DuplicateCount=row["StagedCount"] - n_devices,
-                UsageCount=counts["usage_rows"],
-                RemovedCount=counts["removed"],
-                KeptCount=counts["kept"],
-            )
-            return _published_counts(sync_runs.load_run(connection, run.id))
+            if row["Status"] != "published":
+                sync_runs.require_attempt(row, run)
+                publish_run(connection, row, today, now)
+                row = sync_runs.load_run(connection, run.id)
+            return published_counts(row)
 
     @retried
     def fail(self, run: SyncRun, *, error: str, now: datetime) -> None:
@@ -370,70 +387,3 @@ class SqlDeviceStore:
                 values["ListedFrom"] = progress.scan.started_at
         values["HeartbeatAt"] = sync_runs.utc_now()
         sync_runs.update_run(connection, run.id, **values)
-
-
-def _publish(
-    connection: sa.Connection, row: sa.RowMapping, today: date, now: datetime
-) -> dict[str, int]:
-    """Take every step of the publish; rows by what they count as."""
-    parameters = {
-        "run_id": row["Id"],
-        "provider_id": row["ServiceProviderId"],
-        "period_id": row["BillingPeriodId"],
-        "day": today,
-        "now": now,
-    }
-    has_other_forms = connection.execute(device_publish.other_forms().limit(1), parameters).first()
-    steps = [
-        *(device_publish.form_steps() if has_other_forms else []),
-        *device_publish.steps(),
-        *device_publish.clearing_steps(),
-    ]
-    counts = {"usage_rows": 0, "kept": 0, "removed": 0}
-    for step in steps:
-        if step.only_full and row["Kind"] != "full":
-            continue
-        wanted = step.statement.compile(dialect=connection.dialect).params
-        result = connection.execute(step.statement, {name: parameters[name] for name in wanted})
-        if step.counts_as is not None:
-            counts[step.counts_as] += result.rowcount
-    return counts
-
-
-def _published_counts(row: sa.RowMapping) -> PublishCounts:
-    return PublishCounts(
-        devices=row["DeviceCount"],
-        duplicates=row["DuplicateCount"],
-        usage_rows=row["UsageCount"],
-        removed=row["RemovedCount"],
-        kept=row["KeptCount"],
-    )
-
-
-def _refuse_failed(row: sa.RowMapping) -> None:
-    if row["Status"] == "failed":
-        msg = f"synchronisation run {row['Id']} has failed and cannot be published: start a new one"
-        raise StorageError(msg)
-
-
-def _refuse_emptying(connection: sa.Connection, row: sa.RowMapping) -> None:
-    n_known = connection.execute(
-        sa.select(sa.func.count())
-        .select_from(device)
-        .where(
-            device.c.ServiceProviderId == row["ServiceProviderId"],
-            device.c.IsDeleted == sa.false(),
-        )
-    ).scalar_one()
-    if n_known:
-        msg = (
-            f"the full synchronisation run {row['Id']} staged no device, but {n_known} are known: "
-            "nothing was published; check what the carrier's account may see"
-        )
-        raise StorageError(msg)
-
-
-def _count(connection: sa.Connection, staging: sa.Table, run_id: int) -> int:
-    statement = sa.select(sa.func.count()).select_from(staging)
-    statement = statement.where(staging.c.DeviceSyncRunId == run_id)
-    return int(connection.execute(statement).scalar_one())

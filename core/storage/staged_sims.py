@@ -6,12 +6,13 @@ ones are counted in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
-from core.carriers.iccid import KEY_DIGITS
+from core.carriers.iccid import KEY_DIGITS, match_keys
 from core.storage.engine import reading
 from core.storage.retry import retried
 from core.storage.schema import (
@@ -20,7 +21,8 @@ from core.storage.schema import (
     jasper_device_staging,
     jasper_usage_staging,
 )
-from core.storage.sync_runs import load_run
+from core.storage.sync_runs import last_published, load_run
+from core.sync.validation import NO_DETAILS
 
 ICCID_SLICE = 5_000
 """ICCIDs that are handed out at once."""
@@ -48,6 +50,33 @@ def used_rate_plans(connection: sa.Connection, run: sa.RowMapping) -> list[str]:
         ).scalars()
     )
     return sorted(plans)
+
+
+def stage_unanswered(connection: sa.Connection, run: sa.RowMapping) -> int:
+    """Stage SIMs as they are known, whose activation date the last run asked for in vain; their number."""
+    copied = ("ICCID", "Status", "RatePlan", "CommunicationPlan")
+    staged, known, reject = jasper_device_staging.c, device.c, device_sync_reject.c
+    key = sa.func.substring(known.ICCID, 1, KEY_DIGITS)
+    asked_in_vain = sa.select(reject.ICCID).where(
+        reject.DeviceSyncRunId == last_published(connection, run["ServiceProviderId"]),
+        reject.Source == "devices",
+        reject.Reason == NO_DETAILS,
+    )
+    rows = sa.select(
+        *(known[name] for name in copied),
+        sa.literal(run["Id"], sa.BigInteger),
+        key,
+        sa.literal(0, sa.BigInteger),
+        sa.true(),
+    ).where(
+        known.ServiceProviderId == run["ServiceProviderId"],
+        known.IsDeleted == sa.false(),
+        known.ActivatedDate.is_(None),
+        known.ICCID.in_(asked_in_vain),
+        ~sa.exists().where(staged.DeviceSyncRunId == run["Id"], staged.MatchKey == key),
+    )
+    columns = [*copied, "DeviceSyncRunId", "MatchKey", "Position", "AsksActivation"]
+    return connection.execute(sa.insert(jasper_device_staging).from_select(columns, rows)).rowcount
 
 
 def iccids_to_ask(engine: sa.Engine, run_id: int) -> Iterator[list[str]]:
@@ -91,6 +120,22 @@ def iccids_without_usage(
         ~sa.exists().where(staged.DeviceSyncRunId == run_id, staged.MatchKey == key),
     )
     yield from _in_slices(engine, unchanged, device.c.ICCID)
+
+
+def without_whole_usage(
+    connection: sa.Connection, run_id: int, iccids: Sequence[str], period_id: int
+) -> list[str]:
+    """Leave out the SIMs whose usage of the whole cycle is staged; some dozen at a time."""
+    usage = jasper_usage_staging.c
+    keys = match_keys(pl.Series(iccids, dtype=pl.String)).to_list()
+    is_whole = sa.and_(
+        usage.DeviceSyncRunId == run_id, usage.BillingPeriodId == period_id, usage.RatePlan == ""
+    )
+    told = connection.execute(
+        sa.select(usage.MatchKey).where(is_whole, usage.MatchKey.in_(keys))
+    ).scalars()
+    whole = set(told)
+    return [iccid for iccid, key in zip(iccids, keys, strict=True) if key not in whole]
 
 
 def iccids_unlisted(engine: sa.Engine, run_id: int, period_id: int) -> Iterator[list[str]]:

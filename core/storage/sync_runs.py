@@ -29,6 +29,8 @@ CONTINUE_WITHIN = timedelta(hours=6)
 AFTER_THE_END = timedelta(days=1)
 """A cycle that was read later than this after its last day was read as a whole, in any time zone."""
 
+_RUNS_LOOKED_AT = 100
+
 SILENCE = timedelta(minutes=30)
 """A run that has staged nothing for so long has lost its process: 50 SIMs read one by one at a sixteenth
 of a call a second take half of it."""
@@ -250,6 +252,41 @@ def unsynced_periods(
     ]
 
 
+def last_published(connection: sa.Connection, service_provider_id: int) -> int:
+    """Tell the newest complete run of a provider; 0 where there is none."""
+    run = device_sync_run.c
+    found = connection.execute(
+        sa.select(run.Id)
+        .where(run.ServiceProviderId == service_provider_id, run.Status == "published")
+        .order_by(run.StartedAt.desc(), run.Id.desc())
+        .limit(1)
+    ).scalar()
+    return found or 0
+
+
+def plans_read(connection: sa.Connection, run: sa.RowMapping, period_id: int) -> set[str]:
+    """Rate plans of a period that the account's newest run that read it has read, among the last 100.
+
+    Each run reads the plans of the one before, too, so that the newest one knows them all.
+    """
+    other = device_sync_run.c
+    found = connection.execute(
+        sa.select(other.Progress)
+        .where(
+            other.ServiceProviderId == run["ServiceProviderId"],
+            other.Status == "published",
+            other.AccountKey == run["AccountKey"],
+        )
+        .order_by(other.StartedAt.desc(), other.Id.desc())
+        .limit(_RUNS_LOOKED_AT)
+    ).scalars()
+    for text in found:
+        done = (_progress(text) or SyncProgress()).usage_done
+        if plans := {plan for period, plan in done if period == period_id}:
+            return plans
+    return set()
+
+
 def previous_period(connection: sa.Connection, run: sa.RowMapping) -> int:
     """Tell the billing period before that of a run; 0 where there is none."""
     period, this = billing_period.c, billing_period.alias().c
@@ -286,6 +323,7 @@ def _published(row: sa.RowMapping) -> PublishedRun:
         started_at=row["StartedAt"],
         listed_from=row["ListedFrom"],
         device_count=row["DeviceCount"],
+        account=row["AccountKey"] or "",
     )
 
 
@@ -321,9 +359,8 @@ def _continued(row: sa.RowMapping, request: RunRequest, now: datetime) -> SyncRu
         or now - row["StartedAt"] > CONTINUE_WITHIN
     ):
         return None
-    try:
-        progress = SyncProgress.from_json(row["Progress"] or "")
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+    progress = _progress(row["Progress"])
+    if progress is None:
         return None
     return SyncRun(
         id=row["Id"],
@@ -332,3 +369,11 @@ def _continued(row: sa.RowMapping, request: RunRequest, now: datetime) -> SyncRu
         staged_rows=row["StagedCount"],
         progress=progress,
     )
+
+
+def _progress(text: str | None) -> SyncProgress | None:
+    """Read a run's progress; None where another version of this software wrote it."""
+    try:
+        return SyncProgress.from_json(text or "")
+    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+        return None

@@ -6,13 +6,41 @@ cycle from 2018-08-26 16:00 UTC on begins on August 27 in UTC+8.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from core.carriers.base import CarrierCycle
 from core.domain import BillingCycle
 
 _TOLERANCE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodClock:
+    """Where in a billing period the account's local day is.
+
+    Attributes
+    ----------
+    clock
+        Tells the time, aware.
+    """
+
+    cycle: BillingCycle
+    time_zone: str
+    clock: Callable[[], datetime]
+
+    def is_open(self) -> bool:
+        """Whether the period holds the local day."""
+        return self.cycle.start_date <= self._today() <= self.cycle.end_date
+
+    def has_just_begun(self) -> bool:
+        """Whether it is its first day, on which the carrier may still have the cycle before."""
+        return self._today() == self.cycle.start_date
+
+    def _today(self) -> date:
+        return self.clock().astimezone(ZoneInfo(self.time_zone)).date()
 
 
 def local_cycle(told: CarrierCycle, time_zone: str) -> BillingCycle | None:
@@ -45,6 +73,6 @@ def cycle_problem(told: CarrierCycle, cycle: BillingCycle, time_zone: str) -> st
         return (
             f"the carrier's billing cycle is {local.start_date} to {local.end_date}, the billing "
             f"period {cycle.start_date} to {cycle.end_date}: usage may be of another cycle; "
-            "add the right period with `carrier-opt periods add`"
+            "fetch the right period with `carrier-opt periods fetch`"
         )
     return None

@@ -45,12 +45,15 @@ class SyncProgress:
         The rate plan whose usage is being read; None: none yet.
     usage_done
         Period and rate plan of every usage that is complete.
+    refused
+        Rate plans whose usage in the current cycle the carrier refuses as a list.
     """
 
     scan: ScanBookmark | None = None
     is_listed: bool = False
     usage: UsagePlace | None = None
     usage_done: tuple[tuple[int, str], ...] = ()
+    refused: frozenset[str] = frozenset()
 
     @property
     def unlisted_before(self) -> datetime | None:
@@ -59,7 +62,14 @@ class SyncProgress:
 
     def with_usage_done(self, period_id: int, rate_plan: str) -> SyncProgress:
         """Return it with one rate plan's usage complete."""
-        return replace(self, usage=None, usage_done=(*self.usage_done, (period_id, rate_plan)))
+        done = tuple(dict.fromkeys((*self.usage_done, (period_id, rate_plan))))
+        return replace(self, usage=None, usage_done=done)
+
+    def without_period(self, period_id: int) -> SyncProgress:
+        """Return it with nothing of one billing period read."""
+        is_here = self.usage is not None and self.usage.period_id == period_id
+        done = tuple((period, plan) for period, plan in self.usage_done if period != period_id)
+        return replace(self, usage=None if is_here else self.usage, usage_done=done)
 
     def to_json(self) -> str:
         """Write it as text."""
@@ -87,6 +97,7 @@ class SyncProgress:
                     "digest": usage.digest,
                 },
                 "usage_done": self.usage_done,
+                "refused": sorted(self.refused),
             }
         )
 
@@ -118,4 +129,5 @@ class SyncProgress:
             is_listed=content["is_listed"],
             usage=usage and UsagePlace(**usage),
             usage_done=tuple((period, plan) for period, plan in content["usage_done"]),
+            refused=frozenset(content.get("refused", ())),
         )

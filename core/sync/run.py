@@ -9,7 +9,7 @@ where it was (C5).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -17,9 +17,13 @@ from zoneinfo import ZoneInfo
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
 from core.errors import CarrierError, CarrierProtocolError
-from core.sync.cycle_check import cycle_problem
+from core.sync.activations import stage_activations
+from core.sync.cycle_check import PeriodClock, cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
+from core.sync.moved import stage_moved
+from core.sync.remarks import after_publish, before_usage
 from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
+from core.sync.sums import check_sums
 from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
 
@@ -45,6 +49,8 @@ class SyncRequest:
         None: a full run, the whole account; else only SIMs modified since then (C6).
     reads_usage
         Whether usage is read, of all SIMs also in an incremental run.
+    accepts_lower_usage
+        Whether usage below what was known of the same period is taken over, as a correction.
     reads_history
         Whether usage of up to two earlier billing periods is read that nothing is known of.
     known_rate_plans
@@ -64,16 +70,17 @@ class SyncRequest:
     time_zone: str = "UTC"
     since: datetime | None = None
     reads_usage: bool = True
+    accepts_lower_usage: bool = False
     reads_history: bool = False
     known_rate_plans: Collection[str] = frozenset()
     prorated_rate_plans: Collection[str] = frozenset()
     prorated_communication_plans: Collection[str] = frozenset()
     max_pages: int = MIN_PAGE_LIMIT
 
-    def is_open(self, now: datetime) -> bool:
-        """Whether the billing period holds the account's local day."""
-        today = now.astimezone(ZoneInfo(self.time_zone)).date()
-        return self.cycle.start_date <= today <= self.cycle.end_date
+    @property
+    def is_prorated(self) -> bool:
+        """Whether a prorated plan may concern a SIM."""
+        return bool(self.prorated_rate_plans or self.prorated_communication_plans)
 
     @property
     def cycle_start(self) -> datetime:
@@ -172,7 +179,7 @@ def sync_devices(
         )
     request = replace(request, since=run.since)
     try:
-        run, usage = _stage_all(
+        run, usage, n_asked = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )
         request = replace(request, since=run.progress.unlisted_before or request.since)
@@ -184,14 +191,13 @@ def sync_devices(
     except BaseException as error:  # a cancelled run leaves no trace either
         _fail(store, run, error, now=clock())
         raise
-    if counts.kept:
-        usage.warnings.append(
-            f"{counts.kept:,} known SIMs whose rows were rejected keep what was known of them"
-        )
+    usage.warnings += after_publish(
+        counted, counts, accepts_lower_usage=request.accepts_lower_usage
+    )
     for warning in usage.warnings:
         logger.warning(warning)
     return _result(
-        run, request, usage, counted, counts,
+        run, request, counted, counts, warnings=usage.warnings, activations=n_asked,
         calls=client.calls - first_call, started_at=started_at, finished_at=clock(),
     )  # fmt: skip
 
@@ -218,30 +224,42 @@ def _stage_all(
     *,
     clock: Callable[[], datetime],
     on_progress: Callable[[int], None],
-) -> tuple[SyncRun, UsageReader]:
+) -> tuple[SyncRun, UsageReader, int]:
+    """Stage everything; the run, how its usage was read, and the activation dates asked for."""
     run = _list_devices(client, store, run, request, on_progress=on_progress)
     usage = UsageReader(
         client=client,
         store=store,
         max_pages=request.max_pages,
         on_page=lambda: on_progress(run.staged_rows),
-        is_cycle_open=lambda: request.is_open(clock()),
+        present=PeriodClock(cycle=request.cycle, time_zone=request.time_zone, clock=clock),
     )
-    usage.warnings += [*_unlisted_before(run), *_unknown_plans(store, run, request)]
+    usage.warnings += before_usage(store, run, request.known_rate_plans)
     if request.reads_usage:
-        if not (run.progress.usage or run.progress.usage_done):
-            usage.warnings += _cycle_warnings(client, store, run, request)
-        period = Period(id=request.period_id, start=request.cycle.start_date)
-        plans = {*store.used_rate_plans(run), *request.known_rate_plans}
-        run = usage.stage_usage(run, period, plans, is_current=True)
-        run = stage_unlisted(usage, run, period)
-        if request.reads_history:
-            for past in past_periods(store, request.service_provider_id, request.period_id):
-                run = usage.stage_usage(run, past, plans, is_current=False)
-        usage.check_sums(run)
-    usage.stage_activations(run, time_zone=ZoneInfo(request.time_zone))
+        run = _stage_usage(usage, run, request)
+        check_sums(store, run, accepts_lower=request.accepts_lower_usage)
+    if request.is_prorated and request.since is not None:
+        store.stage_unanswered(run)
+    n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
     usage.warnings += client.notes
-    return run, usage
+    return run, usage, n_asked
+
+
+def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> SyncRun:
+    store = usage.store
+    usage.cycle_problem = _cycle_problem(usage.client, store, run, request)
+    usage.warnings += [usage.cycle_problem] if usage.cycle_problem else []
+    period = Period(id=request.period_id, start=request.cycle.start_date)
+    needed = {*store.used_rate_plans(run), *store.plans_read(run, period.id)}
+    plans = needed | set(request.known_rate_plans)
+    run = usage.stage_usage(run, period, plans, is_current=True)
+    run = stage_unlisted(usage, run, period)
+    run = stage_moved(usage, run, period, needed, modified_since=request.cycle_start)
+    if request.reads_history:
+        for past in past_periods(store, request.service_provider_id, request.period_id):
+            past_plans = plans | store.plans_read(run, past.id)
+            run = usage.stage_usage(run, past, past_plans, is_current=False)
+    return run
 
 
 def _list_devices(
@@ -288,34 +306,9 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
         raise CarrierProtocolError(msg)
 
 
-def _unlisted_before(run: SyncRun) -> list[str]:
-    if run.progress.unlisted_before is None:
-        return []
-    warning = (
-        f"the carrier lists only SIMs modified since {run.progress.unlisted_before:%Y-%m-%d}: SIMs "
-        "modified before stay as they were known and unknown ones are found by their usage only; "
-        "ask the carrier to list the whole account"
-    )
-    return [warning]
-
-
-def _unknown_plans(store: DeviceStore, run: SyncRun, request: SyncRequest) -> list[str]:
-    if not request.known_rate_plans:
-        return []
-    unknown = [p for p in store.used_rate_plans(run) if p not in request.known_rate_plans]
-    if not unknown:
-        return []
-    listed = ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else "")
-    warning = (
-        f"rate plans that are not in the catalogue leave their SIMs unpriced: {listed}; "
-        "add them with `carrier-opt plans import`"
-    )
-    return [warning]
-
-
-def _cycle_warnings(
+def _cycle_problem(
     client: CarrierClient, store: DeviceStore, run: SyncRun, request: SyncRequest
-) -> list[str]:
+) -> str | None:
     """Compare the billing period with the cycle that the carrier tells of one SIM."""
     for rate_plan in store.used_rate_plans(run):
         for iccids in store.iccids_without_usage(run, rate_plan, period_id=request.period_id):
@@ -323,19 +316,19 @@ def _cycle_warnings(
                 told = client.billing_cycle(iccids[0])
             except CarrierError as error:
                 logger.info("the carrier's billing cycle could not be read: %s", error)
-                return []
-            problem = told and cycle_problem(told, request.cycle, request.time_zone)
-            return [problem] if problem else []
-    return []
+                return None
+            return cycle_problem(told, request.cycle, request.time_zone) if told else None
+    return None
 
 
 def _result(
     run: SyncRun,
     request: SyncRequest,
-    usage: UsageReader,
     counted: RunCounts,
     counts: PublishCounts,
     *,
+    warnings: Sequence[str],
+    activations: int,
     calls: int,
     started_at: datetime,
     finished_at: datetime,
@@ -348,14 +341,14 @@ def _result(
         usage_rows=counts.usage_rows,
         duplicates=counts.duplicates,
         removed=counts.removed,
-        activations=usage.n_asked,
+        activations=activations,
         pages=counted.pages,
         calls=calls,
         started_at=started_at,
         finished_at=finished_at,
         rejects=counted.rejects,
         flags=counted.flags,
-        warnings=tuple(usage.warnings),
+        warnings=tuple(warnings),
     )
 
 

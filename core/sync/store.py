@@ -7,7 +7,7 @@ leaves the device tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
@@ -31,11 +31,14 @@ USAGE_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
     "rate_plan": pl.String(),  # the plan it was used on; "": all of the cycle, whatever the plan
     "zone": pl.String(),
-    "usage_bytes": pl.Int64(),
+    "usage_bytes": pl.Int64(),  # or UNREADABLE
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
 }
 """Columns of :meth:`DeviceStore.stage_usage`."""
+
+UNREADABLE = -1
+"""Staged bytes of a row that was rejected: what else its SIM used in the period is a part only."""
 
 ACTIVATION_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
@@ -65,8 +68,13 @@ USAGE_SUM_SCHEMA: dict[str, pl.DataType] = {
     "voice_seconds": pl.Int64(),
     "known_bytes": pl.Int64(),  # of the same period, before this run; null: none known
     "before_bytes": pl.Int64(),  # of the period before; null: none known
+    "problem": pl.String(),  # one of USAGE_PROBLEMS
 }
 """Columns of :meth:`DeviceStore.unusual_usage`."""
+
+USAGE_PROBLEMS = ("unreadable", "impossible", "fell", "spike")
+"""What is wrong with a SIM's staged usage: a row was rejected, the sum is beyond what a SIM can use, it is
+below what was known of the period, or far above that of the period before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +89,15 @@ class Period:
 class RunCounts:
     """What a run has staged: good SIMs, pages, rejects by reason.
 
-    Rows that are flagged and not rejected are in ``flags``.
+    Rows that are flagged and not rejected are in ``flags``; ``known_devices`` are the provider's SIMs
+    before the publish.
     """
 
     devices: int
     pages: int
     rejects: dict[str, int]
     flags: dict[str, int]
+    known_devices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +137,8 @@ class PublishedRun:
         next incremental run. None where the carrier's lists tell no modification.
     device_count
         SIMs that it published.
+    account
+        Names the account at the carrier; empty: the run does not tell.
     """
 
     run_id: int
@@ -134,6 +146,7 @@ class PublishedRun:
     started_at: datetime
     listed_from: datetime | None
     device_count: int
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +276,16 @@ class DeviceStore(Protocol):
         """Distinct rate plans of the staged SIMs and of those that are published, ascending."""
         ...
 
+    def plans_read(self, run: SyncRun, period_id: int) -> set[str]:
+        """Rate plans whose usage in a period the account's last run that read it has read."""
+        ...
+
+    def without_whole_usage(
+        self, run: SyncRun, iccids: Sequence[str], *, period_id: int
+    ) -> list[str]:
+        """Leave out the SIMs whose usage of the whole cycle is staged."""
+        ...
+
     def iccids_without_usage(
         self, run: SyncRun, rate_plan: str, *, period_id: int
     ) -> Iterator[list[str]]:
@@ -273,23 +296,27 @@ class DeviceStore(Protocol):
         """SIMs with staged usage of a period of which no row was staged, published or rejected."""
         ...
 
+    def stage_unanswered(self, run: SyncRun) -> None:
+        """Stage the known SIMs whose activation date the last run asked for in vain, to be asked again."""
+        ...
+
     def iccids_to_ask(self, run: SyncRun) -> Iterator[list[str]]:
         """Staged SIMs whose activation date is needed and was not asked for yet, in slices."""
         ...
 
     def unusual_usage(self, run: SyncRun) -> Iterator[pl.DataFrame]:
-        """Read SIMs with impossible or unusual staged usage, the impossible ones first, in parts.
+        """Read SIMs with a problem in their staged usage in parts, in the order of ``USAGE_PROBLEMS``.
 
-        Columns ``USAGE_SUM_SCHEMA``. After the impossible ones are dropped the next part follows.
+        Columns ``USAGE_SUM_SCHEMA``. Usage of a SIM's whole cycle counts alone, as at the publish.
         """
         ...
 
-    def drop_period(self, run: SyncRun, period_id: int) -> None:
-        """Take back all the staged usage of one billing period."""
+    def drop_period(self, run: SyncRun, period_id: int, progress: SyncProgress) -> None:
+        """Take back all the staged usage of one billing period; ``progress`` is that without it."""
         ...
 
     def drop_usage(self, run: SyncRun, sums: pl.DataFrame, rejects: pl.DataFrame) -> None:
-        """Take back the staged usage of SIMs whose sums are impossible, and keep the rejects."""
+        """Take back the staged usage of SIMs in the period of their sum, and keep the rejects."""
         ...
 
     def counts(self, run: SyncRun) -> RunCounts:

@@ -1,4 +1,4 @@
-"""Usage of the cycle and activation dates for the SIMs that are staged (C7, B2)."""
+"""Usage of the cycle for the SIMs that are staged and those that are known (C7)."""
 
 from __future__ import annotations
 
@@ -6,30 +6,23 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date, tzinfo
+from datetime import timedelta
 from itertools import chain
 
 import polars as pl
 
 from core.carriers.base import CarrierClient, UsageAccess, UsagePage
 from core.carriers.iccid import match_keys
-from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
+from core.errors import (
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    RetryableCarrierError,
+    UnknownCycleError,
+)
+from core.sync.cycle_check import PeriodClock
 from core.sync.progress import UsagePlace
-from core.sync.store import (
-    ACTIVATION_STAGE_SCHEMA,
-    REJECT_SCHEMA,
-    USAGE_STAGE_SCHEMA,
-    DeviceStore,
-    Period,
-    SyncRun,
-)
-from core.sync.validation import (
-    check_usage,
-    impossible_sums,
-    missing_details,
-    sum_rejects,
-    usage_flags,
-)
+from core.sync.store import UNREADABLE, USAGE_STAGE_SCHEMA, DeviceStore, Period, SyncRun
+from core.sync.validation import CheckedUsage, check_usage
 
 WHOLE_CYCLE = ""
 """Instead of a rate plan: all that a SIM used in the cycle, whatever its plan."""
@@ -40,7 +33,7 @@ SIM_BATCH = 50
 
 @dataclass(slots=True, kw_only=True)
 class UsageReader:
-    """Reads usage and details for one run.
+    """Reads usage for one run.
 
     Attributes
     ----------
@@ -48,25 +41,27 @@ class UsageReader:
         Pages per rate plan after which the carrier is taken to never end (C2).
     on_page
         Called after every page.
-    is_cycle_open
-        Whether the billing period still runs: one SIM's counters are of the cycle that runs now.
+    present
+        Where in the billing period we are: one SIM's counters are of the cycle that runs now.
+    cycle_problem
+        How the carrier's cycle differs from the billing period; None: not, as far as is known.
     """
 
     client: CarrierClient
     store: DeviceStore
     max_pages: int
     on_page: Callable[[], None]
-    is_cycle_open: Callable[[], bool]
+    present: PeriodClock
+    cycle_problem: str | None = None
     warnings: list[str] = field(default_factory=list)
-    n_asked: int = 0
 
     def stage_usage(
         self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
     ) -> SyncRun:
         """Stage a cycle's usage: per rate plan where the account may, else SIM by SIM.
 
-        ``plans`` are those of the catalogue beside those in use: what a SIM used on a plan counts
-        also when the last SIM has left that plan.
+        ``plans`` are those of the catalogue and those read before beside those in use: what a SIM
+        used on a plan counts also when the last SIM has left that plan.
 
         A rate plan whose usage the carrier refuses to tell is read SIM by SIM, in the current cycle;
         a past cycle is told per rate plan only. A SIM that nothing is told about has no usage row:
@@ -74,67 +69,83 @@ class UsageReader:
 
         Raises
         ------
+        UnknownCycleError
+            If the carrier has no such cycle as the current one.
         CarrierError
             If the current cycle's usage cannot be read completely.
         """
-        by_plan = self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN
-        if not (by_plan or is_current):
-            return run
         used = set(self.store.used_rate_plans(run))
-        for rate_plan in sorted(plans if by_plan else used):
+        if self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN:
+            return self._stage_lists(run, period, plans, used, is_current=is_current)
+        if is_current:
+            for rate_plan in sorted(used):
+                run = self._stage_sim_by_sim(run, period, rate_plan)
+        return run
+
+    def _stage_lists(
+        self,
+        run: SyncRun,
+        period: Period,
+        plans: Collection[str],
+        used: Collection[str],
+        *,
+        is_current: bool,
+    ) -> SyncRun:
+        for rate_plan in sorted(plans):
             if (period.id, rate_plan) in run.progress.usage_done:
                 continue
             try:
-                if by_plan:
-                    run = self._stage_plan(run, period, rate_plan)
-                else:
-                    self._stage_sim_by_sim(run, period, rate_plan)
+                run = self._stage_plan(run, period, rate_plan)
             except RejectedByCarrierError as error:
                 if not is_current:
-                    self.store.drop_period(run, period.id)
-                    self.warnings.append(
-                        f"usage of the cycle from {period.start} was left as it is: the carrier "
-                        f"refuses a part of it: {error}"
-                    )
-                    return run
-                if rate_plan not in used:
-                    continue
-                self.warnings.append(
-                    f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
-                    f"refuses it as a list: {error}"
-                )
-                self._stage_sim_by_sim(run, period, rate_plan)
-            run = replace(run, progress=run.progress.with_usage_done(period.id, rate_plan))
-            self.store.save_progress(run, run.progress)
+                    return self._give_up(run, period, error)
+                if isinstance(error, UnknownCycleError):
+                    return self._without_cycle(run, period, error)
+                refused = run.progress.refused | {rate_plan}
+                run = replace(run, progress=replace(run.progress, refused=refused))
+                if rate_plan in used:
+                    run = self._stage_refused(run, period, rate_plan, error)
+                continue
+            run = self.done(run, period, rate_plan)
         return run
 
-    def check_sums(self, run: SyncRun) -> None:
-        """Take back impossible sums of plans and zones, and flag the unusual ones (C4).
+    def done(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
+        """Note that a rate plan's usage is complete."""
+        run = replace(run, progress=run.progress.with_usage_done(period.id, rate_plan))
+        self.store.save_progress(run, run.progress)
+        return run
 
-        Usage that fell is taken back, too: within a cycle counters only grow, so that it is a part of
-        the SIM's usage, or of the next cycle.
-        """
-        for sums in self.store.unusual_usage(run):
-            impossible = impossible_sums(sums)
-            flagged = sums.join(impossible, on=["period_id", "match_key"], how="anti")
-            fallen = flagged.filter(pl.col("usage_bytes") < pl.col("known_bytes"))
-            rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
-            self.store.drop_usage(run, pl.concat([impossible, fallen]), rejects)
+    def _give_up(self, run: SyncRun, period: Period, error: RejectedByCarrierError) -> SyncRun:
+        run = replace(run, progress=run.progress.without_period(period.id))
+        self.store.drop_period(run, period.id, run.progress)
+        self.warnings.append(
+            f"usage of the cycle from {period.start} was left as it is: the carrier "
+            f"refuses a part of it: {error}"
+        )
+        return run
 
-    def stage_activations(self, run: SyncRun, *, time_zone: tzinfo) -> None:
-        """Stage the activation dates of SIMs, in the account's local days.
+    def _without_cycle(self, run: SyncRun, period: Period, error: UnknownCycleError) -> SyncRun:
+        """Leave the usage on the first day, on which the carrier's cycle may still have to begin."""
+        if self.present.has_just_begun():
+            self._warn_too_early(period)
+            return run
+        msg = (
+            f"the carrier has no billing cycle that begins on {period.start}, as the billing period "
+            f"does: nothing was changed; fetch the carrier's cycle with `carrier-opt periods fetch` ({error})"
+        )
+        raise UnknownCycleError(msg, code=error.code) from error
 
-        A SIM whose details cannot be read is kept, noted as a reject and counted as active for the
-        whole cycle; a carrier that answers nothing any more ends the run (C3).
-
-        Raises
-        ------
-        CarrierError
-            If credentials are refused or the breaker is open.
-        """
-        for iccids in self.store.iccids_to_ask(run):
-            for start in range(0, len(iccids), SIM_BATCH):
-                self._stage_details(run, iccids[start : start + SIM_BATCH], time_zone)
+    def _stage_refused(
+        self, run: SyncRun, period: Period, rate_plan: str, error: RejectedByCarrierError
+    ) -> SyncRun:
+        if self.is_too_early():
+            self._warn_too_early(period)
+            return run
+        self.warnings.append(
+            f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
+            f"refuses it as a list: {error}"
+        )
+        return self._stage_sim_by_sim(run, period, rate_plan)
 
     def _stage_plan(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
         """Stage one plan's usage page by page; a row that comes again counts once."""
@@ -145,7 +156,7 @@ class UsageReader:
                 period_id=period.id, rate_plan=rate_plan, page=page.number, digest=_digest(page)
             )
             run = replace(run, progress=replace(run.progress, usage=place))
-            rows = _staged(checked.good, rate_plan)
+            rows = _staged(checked, rate_plan)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
             self.on_page()
         return run
@@ -168,56 +179,75 @@ class UsageReader:
             return read(1)
         return chain([boundary], rest)
 
-    def _stage_sim_by_sim(self, run: SyncRun, period: Period, rate_plan: str) -> None:
+    def _stage_sim_by_sim(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
+        if (period.id, rate_plan) in run.progress.usage_done:
+            return run
+        if self.is_too_early():
+            self._warn_too_early(period)
+            return run
+        self._require_counters(period)
         n_unread = 0
-        self._require_open_cycle(period)
         for iccids in self.store.iccids_without_usage(run, rate_plan, period_id=period.id):
             for start in range(0, len(iccids), SIM_BATCH):
-                n_unread += self._stage_sims(run, period, iccids[start : start + SIM_BATCH])
+                n_unread += self.stage_sims(run, period, iccids[start : start + SIM_BATCH])
         if n_unread:
             self.warnings.append(
                 f"usage of {n_unread:,} SIMs on rate plan {rate_plan!r} could not be read: "
-                "they have no usage in this cycle's data"
+                "what was known of it stays"
             )
+        return self.done(run, period, rate_plan)
 
-    def _stage_sims(self, run: SyncRun, period: Period, iccids: list[str]) -> int:
-        """Stage the whole usage of some SIMs; the number of those that could not be read."""
+    def stage_sims(
+        self, run: SyncRun, period: Period, iccids: list[str], *, only_used: bool = False
+    ) -> int:
+        """Stage the whole usage of some SIMs; the number of those that could not be read.
+
+        With ``only_used`` not that of SIMs that used nothing, whose usage a list tells, or does not.
+        """
         pages: list[UsagePage] = []
         for iccid in iccids:
             try:
                 pages.append(self.client.sim_usage(iccid, cycle_start=period.start))
-            except (RejectedByCarrierError, RetryableCarrierError):
+            except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError):
                 continue
-        self._require_open_cycle(period)  # else they may be counters of the next one
+        self._require_counters(period)  # else they may be counters of the next one
         if pages:
             checked = check_usage(pages)
-            rows = _staged(checked.good.with_columns(zone=pl.lit("")), WHOLE_CYCLE)
+            if only_used:
+                has_used = pl.sum_horizontal("usage_bytes", "sms_count", "voice_seconds") > 0
+                checked = replace(checked, good=checked.good.filter(has_used))
+            rows = _staged(checked, WHOLE_CYCLE)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
             self.on_page()
         return len(iccids) - len(pages)
 
-    def _require_open_cycle(self, period: Period) -> None:
-        if not self.is_cycle_open():
-            msg = (
+    def is_too_early(self) -> bool:
+        """Whether SIMs' counters may still be those of the cycle before."""
+        return not self.client.capabilities.sim_usage_tells_cycle and self.present.has_just_begun()
+
+    def counters_problem(self, period: Period) -> str | None:
+        """Say why one SIM's usage is not that of the billing period; None where it is."""
+        if not self.present.is_open():
+            return (
                 "usage can be read SIM by SIM in the billing cycle that runs now only, and the one from "
                 f"{period.start} does not: choose the current billing period"
             )
-            raise CarrierProtocolError(msg)
+        if self.cycle_problem is None or self.client.capabilities.sim_usage_tells_cycle:
+            return None
+        return f"usage can be read SIM by SIM in the carrier's cycle only, but {self.cycle_problem}"
 
-    def _stage_details(self, run: SyncRun, iccids: list[str], time_zone: tzinfo) -> None:
-        rows: list[tuple[str, date | None]] = []
-        rejects = [pl.DataFrame(schema=REJECT_SCHEMA)]
-        for iccid in iccids:
-            self.n_asked += 1
-            day = None
-            try:
-                activated_at = self.client.device_details(iccid).activated_at
-                day = activated_at and activated_at.astimezone(time_zone).date()
-            except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
-                rejects.append(missing_details(iccid, str(error)))
-            rows.append((iccid, day))
-        frame = pl.DataFrame(rows, schema=ACTIVATION_STAGE_SCHEMA, orient="row")
-        self.store.stage_activation(run, frame, pl.concat(rejects))
+    def _require_counters(self, period: Period) -> None:
+        if problem := self.counters_problem(period):
+            raise CarrierProtocolError(problem)
+
+    def _warn_too_early(self, period: Period) -> None:
+        warning = (
+            f"usage of the cycle from {period.start} that is told without its cycle was left as it is, "
+            "since the carrier may still have the cycle before: it is read from "
+            f"{period.start + timedelta(days=1)} on"
+        )
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
 
 def _digest(page: UsagePage) -> str:
@@ -226,10 +256,15 @@ def _digest(page: UsagePage) -> str:
     return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
 
 
-def _staged(good: pl.DataFrame, rate_plan: str) -> pl.DataFrame:
+def _staged(checked: CheckedUsage, rate_plan: str) -> pl.DataFrame:
     """Rows to stage, each SIM and zone once: what comes later is newer (C4)."""
+    unread = pl.lit(UNREADABLE, dtype=pl.Int64)
+    spoilt = checked.spoilt.with_columns(unread.alias("usage_bytes"), sms_count=0, voice_seconds=0)
+    rows = pl.concat([checked.good.drop("page_index"), spoilt], how="vertical_relaxed")
+    zone = pl.lit("") if rate_plan == WHOLE_CYCLE else pl.col("zone")
     return (
-        good.with_columns(match_keys(good["iccid"]).alias("match_key"), rate_plan=pl.lit(rate_plan))
+        rows.with_columns(match_keys(rows["iccid"]).alias("match_key"), zone=zone)
+        .with_columns(rate_plan=pl.lit(rate_plan))
         .unique(("match_key", "zone"), keep="last", maintain_order=True)
         .select(USAGE_STAGE_SCHEMA.keys())
     )

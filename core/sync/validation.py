@@ -51,6 +51,13 @@ class Checked:
     rejects: pl.DataFrame
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CheckedUsage(Checked):
+    """Checked usage; ``spoilt`` has ``iccid`` and ``zone`` of the rejected rows that name a SIM."""
+
+    spoilt: pl.DataFrame
+
+
 def check_devices(pages: Sequence[DevicePage]) -> Checked:
     """Check device rows of one or more pages, vectorised; each row has at most one reason.
 
@@ -74,7 +81,7 @@ def check_devices(pages: Sequence[DevicePage]) -> Checked:
     return _split(rows, pages, "devices", _DEVICE_COLUMNS)
 
 
-def check_usage(pages: Sequence[UsagePage]) -> Checked:
+def check_usage(pages: Sequence[UsagePage]) -> CheckedUsage:
     """Check usage rows of one or more pages, vectorised; each row has at most one reason."""
     rows = _placed(pages).with_columns(pl.col("iccid").str.strip_chars().replace("", None))
     problems: list[tuple[pl.Expr, str, str | pl.Expr]] = [
@@ -84,13 +91,12 @@ def check_usage(pages: Sequence[UsagePage]) -> Checked:
         problems.append((pl.col(name).is_null(), name, NOT_A_NUMBER))
         problems.append((~pl.col(name).is_between(0, largest), name, OUT_OF_RANGE))
     rows = _with_first_problem(rows, problems)
-    return _split(rows, pages, "usage", ("iccid", "zone", *_USAGE_LIMITS))
-
-
-def impossible_sums(sums: pl.DataFrame) -> pl.DataFrame:
-    """Select the rows of ``USAGE_SUM_SCHEMA`` whose sums no SIM can have in a cycle."""
-    return sums.filter(
-        pl.any_horizontal(pl.col(name) > largest for name, largest in _USAGE_LIMITS.items())
+    checked = _split(rows, pages, "usage", ("iccid", "zone", *_USAGE_LIMITS))
+    is_spoilt = pl.col("reason").is_not_null() & pl.col("iccid").is_not_null()
+    return CheckedUsage(
+        good=checked.good,
+        rejects=checked.rejects,
+        spoilt=rows.filter(is_spoilt).select("iccid", "zone"),
     )
 
 
@@ -101,12 +107,12 @@ def sum_rejects(sums: pl.DataFrame) -> pl.DataFrame:
 
 def usage_flags(sums: pl.DataFrame) -> pl.DataFrame:
     """Return rows of ``REJECT_SCHEMA`` for usage that is kept, but unusual (C4)."""
-    reason = pl.when(pl.col("usage_bytes") < pl.col("known_bytes")).then(pl.lit(USAGE_FELL))
+    reason = pl.when(pl.col("problem") == "fell").then(pl.lit(USAGE_FELL))
     return _about_sums(sums, "flag", reason.otherwise(pl.lit(USAGE_SPIKE)))
 
 
 def _about_sums(sums: pl.DataFrame, source: str, reason: pl.Expr) -> pl.DataFrame:
-    raw = [json.dumps(row) for row in sums.drop("match_key").iter_rows(named=True)]
+    raw = [json.dumps(row) for row in sums.drop("match_key", "problem").iter_rows(named=True)]
     return sums.select(
         pl.lit(source).alias("source"),
         pl.lit(0, dtype=pl.Int64).alias("page"),

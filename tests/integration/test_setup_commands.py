@@ -114,20 +114,20 @@ def test_without_tables_every_command_names_the_remedy_and_makes_no_file(shell, 
 def test_status_before_and_after_an_upgrade(shell):
     assert shell("db", "status") == 0
     assert (
-        "has no tables, lacks 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008: run `carrier-opt db upgrade`"
+        "has no tables, lacks 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009: run `carrier-opt db upgrade`"
         in shell.out
     )
     assert shell("db", "upgrade") == 0
-    assert "applied 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008" in shell.out
+    assert "applied 0001, 0002, 0003, 0004, 0005, 0006, 0007, 0008, 0009" in shell.out
     assert shell("db", "upgrade") == 0
-    assert "up to date (0008)" in shell.out
+    assert "up to date (0009)" in shell.out
     assert shell("db", "status", "--json") == 0
     shown = json.loads(shell.out)
     assert shown == {
         "database": shell.url,
-        "applied": ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008"],
+        "applied": ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009"],
         "pending": [],
-        "head": "0008",
+        "head": "0009",
     }
 
 

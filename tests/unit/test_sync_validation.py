@@ -20,7 +20,6 @@ from core.sync.store import REJECT_SCHEMA, USAGE_SUM_SCHEMA
 from core.sync.validation import (
     check_devices,
     check_usage,
-    impossible_sums,
     sum_rejects,
     usage_flags,
 )
@@ -111,6 +110,7 @@ def test_impossible_usage_is_rejected(row, column, reason):
     good = (OTHER[0], "home", MAX_USAGE_BYTES, MAX_COUNT, 0)
     checked = check_usage([usage_page(good, row, number=3)])
     assert checked.good["iccid"].to_list() == [OTHER[0]]
+    assert checked.spoilt.rows() == ([] if row[0] is None else [(row[0], "home")])
     (reject,) = checked.rejects.to_dicts()
     assert (reject["source"], reject["page"], reject["row"]) == ("usage", 3, 2)
     assert (reject["column"], reject["reason"]) == (column, reason)
@@ -119,16 +119,15 @@ def test_impossible_usage_is_rejected(row, column, reason):
 def test_impossible_sums_are_rejects_and_unusual_ones_are_flagged():
     sums = pl.DataFrame(
         [
-            (1, GOOD[0][:19], GOOD[0], 2 * MAX_USAGE_BYTES, 0, 0, None, None),
-            (1, OTHER[0], OTHER[0], 5, MAX_COUNT + 1, 0, None, None),
-            (1, "fell", "fell", 5, 0, 0, 6, 6),
-            (1, "spike", "spike", 1 << 40, 0, 0, None, 6),
+            (1, GOOD[0][:19], GOOD[0], 2 * MAX_USAGE_BYTES, 0, 0, None, None, "impossible"),
+            (1, OTHER[0], OTHER[0], 5, MAX_COUNT + 1, 0, None, None, "impossible"),
+            (1, "fell", "fell", 5, 0, 0, 6, 6, "fell"),
+            (1, "spike", "spike", 1 << 40, 0, 0, None, 6, "spike"),
         ],
         schema=USAGE_SUM_SCHEMA,
         orient="row",
     )
-    impossible = impossible_sums(sums)
-    assert impossible["iccid"].to_list() == [GOOD[0], OTHER[0]]
+    impossible = sums.head(2)
     rejects, flags = sum_rejects(impossible), usage_flags(sums.tail(2))
     assert rejects.select("source", "reason").rows() == [("usage", "out_of_range")] * 2
     assert flags.select("source", "reason").rows() == [

@@ -63,7 +63,7 @@ def test_a_list_may_have_twice_the_pages_of_the_last_fleet_and_at_least_200_000(
         provider,
         period,
         client,
-        options=syncing.SyncOptions(),
+        options=syncing.SyncOptions(accept_lower_usage=True),
         now=lambda: datetime.now(tz=UTC),
     )
-    assert request.max_pages == expected
+    assert (request.max_pages, request.accepts_lower_usage) == (expected, True)

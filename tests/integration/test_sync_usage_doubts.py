@@ -1,0 +1,314 @@
+"""Usage that cannot be what a SIM used in the period: not taken over, and said (C4 - C7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from core.carriers.base import UsageAccess
+from core.domain import BillingCycle
+from core.errors import CarrierProtocolError, UnknownCycleError
+from core.simulator.api import ControlCenterApi
+from core.simulator.faults import Fault, FaultKind
+from core.simulator.spoil import content_of, with_content
+from core.storage.device_store import SqlDeviceStore
+from core.storage.devices import load_devices
+from core.storage.engine import open_engine
+from core.storage.sync_rejects import load_rejects
+from tests.faults.small_account import NOW, make_database, small_account, small_fleet
+from tests.integration.sync_acts import (
+    REQUEST,
+    refusing,
+    served,
+    sims_on,
+    stored_bytes,
+    synchronise,
+    use,
+    used,
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    return make_database(tmp_path_factory.mktemp("template") / "own.db")
+
+
+@pytest.fixture
+def engine(template, tmp_path):
+    """A database with provider 1, its period 1 and the one before, 2."""
+    (tmp_path / "own.db").write_bytes(template.read_bytes())
+    engine = open_engine(f"sqlite:///{tmp_path / 'own.db'}")
+    yield engine
+    engine.dispose()
+
+
+class Dying(SqlDeviceStore):
+    """The store of a process that is killed before it publishes."""
+
+    def publish(self, *_args, **_more):
+        raise KeyboardInterrupt
+
+    def fail(self, *_args, **_more):
+        pass
+
+
+def usage_of(engine, period):
+    return load_devices(engine, 1, period).select("iccid", "usage_bytes")
+
+
+def test_a_past_cycle_that_was_given_up_is_read_from_its_beginning_by_the_next_process(
+    engine, template, tmp_path
+):
+    is_refused = [True]
+    api = refusing("START-20MB", lambda q: is_refused[0] and q["cycleStartDate"] == "2026-09-01")
+    with served(small_account(), api) as server:
+        with pytest.raises(KeyboardInterrupt):
+            synchronise(server, engine, store=Dying, reads_history=True)
+        is_refused[0] = False
+        assert synchronise(server, engine, reads_history=True).attempt == 2
+        (tmp_path / "other.db").write_bytes(template.read_bytes())
+        other = open_engine(f"sqlite:///{tmp_path / 'other.db'}")
+        synchronise(server, other, reads_history=True)
+    expected = usage_of(other, 2)
+    other.dispose()
+    assert usage_of(engine, 2).equals(expected)
+    assert expected["usage_bytes"].count() > 40
+
+
+def test_usage_that_was_stored_too_high_is_corrected_on_request(engine):
+    account, larger = small_account(), small_account()
+    larger.grow(50)
+    with served(larger) as server:
+        synchronise(server, engine)
+    wrong = usage_of(engine, 1)
+    with served(account) as server:
+        result = synchronise(server, engine)
+        n_fell = result.flags["usage_fell"]
+        assert usage_of(engine, 1).equals(wrong)
+        (warning,) = result.warnings
+        assert f"of {n_fell} of {result.usage_rows + n_fell} SIMs" in warning
+        assert "--accept-lower-usage" in warning
+        result = synchronise(server, engine, accepts_lower_usage=True)
+        assert result.flags == {"usage_fell": n_fell}
+        assert result.warnings == ()
+    right = usage_of(engine, 1).drop_nulls()
+    assert right["usage_bytes"].to_list() == [used(account, iccid) for iccid in right["iccid"]]
+
+
+def test_a_few_sims_whose_usage_fell_are_no_reason_to_warn(engine):
+    account = small_account()
+    larger = small_account()
+    with served(account) as server:
+        synchronise(server, engine)
+    fleet = small_fleet()
+    few = sims_on(larger, "START-2MB")[:5]
+    lower = fleet.with_columns(
+        usage_bytes=pl.when(pl.col("iccid").is_in(few)).then(0).otherwise("usage_bytes"),
+        roaming_bytes=pl.when(pl.col("iccid").is_in(few)).then(0).otherwise("roaming_bytes"),
+    )
+    with served(small_account(lower)) as server:
+        result = synchronise(server, engine)
+    assert (result.flags, result.warnings) == ({"usage_fell": 5}, ())
+
+
+def test_a_full_run_that_misses_many_sims_says_so(engine):
+    fleet = small_fleet()
+    with served(small_account(fleet)) as server:
+        synchronise(server, engine)
+    with served(small_account(fleet[10:])) as server:
+        result = synchronise(server, engine)
+        assert (result.removed, result.warnings) == (10, ())  # few
+    with served(small_account(fleet[30:])) as server:
+        result = synchronise(server, engine)
+        (warning,) = result.warnings
+        assert "20 of 46 known SIMs were not listed" in warning
+        assert warning in result.summary()
+    with served(small_account(fleet)) as server:
+        assert synchronise(server, engine).warnings == ()
+    assert load_devices(engine, 1, 1).height == fleet.height
+
+
+class RoamingUnread(ControlCenterApi):
+    """Tells something else than a number for what was used while roaming."""
+
+    def handle(self, method, target, body):
+        reply = super().handle(method, target, body)
+        content = content_of(reply)
+        if "/usages?" not in target or content is None:
+            return reply
+        for zone in content["zones"]:
+            for row in zone["devices"] if "Roaming" in zone["zone"] else []:
+                row["usage"]["dataUsage"] = "n/a"
+        return with_content(reply, content)
+
+
+def test_of_a_sim_with_a_row_that_cannot_be_read_no_part_is_taken_for_the_whole(engine):
+    account = small_account(small_fleet().with_columns(roaming_bytes=pl.col("usage_bytes") // 8))
+    roaming = {i for i in sims_on(account, "START-2MB") if used(account, i) >= 8}
+    with served(account) as server:
+        synchronise(server, engine, reads_history=False)
+    before = {iccid: stored_bytes(engine, iccid) for iccid in roaming}
+    account.grow(50)
+    with served(account, RoamingUnread) as server:
+        result = synchronise(server, engine)
+    found = load_rejects(engine, result.run_id)
+    assert result.rejects == {"not_a_number": found.height}
+    assert roaming <= set(found["iccid"])
+    assert {iccid: stored_bytes(engine, iccid) for iccid in roaming} == before
+    others = set(usage_of(engine, 1).drop_nulls()["iccid"]) - set(found["iccid"])
+    assert all(stored_bytes(engine, iccid) == used(account, iccid) for iccid in others)
+
+
+FROM_27 = BillingCycle(start_date=date(2026, 10, 27), end_date=date(2026, 11, 26))
+NOVEMBER = BillingCycle(start_date=date(2026, 11, 1), end_date=date(2026, 11, 30))
+MIDNIGHT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def sim_calls(server):
+    return [call for call in server.calls if "/ctdUsages" in call]
+
+
+def test_a_period_that_the_carrier_has_no_cycle_of_ends_the_run_with_the_remedy(engine):
+    now = datetime(2026, 10, 28, tzinfo=UTC)
+    with served(small_account()) as server:
+        with pytest.raises(UnknownCycleError, match=r"begins on 2026-10-27.*periods fetch"):
+            synchronise(server, engine, now=now, cycle=FROM_27)
+        assert sim_calls(server) == []
+    assert load_devices(engine, 1, 1).is_empty()
+
+
+def test_on_its_first_day_a_cycle_may_still_have_to_begin_at_the_carrier(engine):
+    with served(small_account()) as server:
+        result = synchronise(server, engine, cycle=NOVEMBER, now=MIDNIGHT + timedelta(hours=23))
+        assert (result.devices, result.usage_rows, sim_calls(server)) == (56, 0, [])
+        assert "is read from 2026-11-02 on" in result.warnings[-1]
+
+
+def test_where_the_period_is_not_the_carriers_cycle_no_sim_is_read_by_itself(engine):
+    shorter = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 30))
+    with served(small_account(), refusing("START-20MB")) as server:
+        with pytest.raises(CarrierProtocolError, match="2026-10-31, the billing period"):
+            synchronise(server, engine, cycle=shorter)
+        assert sim_calls(server) == []
+    assert load_devices(engine, 1, 1).is_empty()
+
+
+@pytest.mark.parametrize("usage_access", list(UsageAccess))
+@pytest.mark.parametrize(
+    ("time_zone", "offset"), [("UTC", 0), ("Asia/Tokyo", -9), ("America/New_York", 4)]
+)
+def test_counters_of_single_sims_are_left_alone_on_the_first_day_of_the_cycle(
+    engine, usage_access, time_zone, offset
+):
+    account, first = small_account(), MIDNIGHT + timedelta(hours=offset, minutes=1)
+    clock = [first]
+    options = {"usage_access": usage_access, "cycle": NOVEMBER, "time_zone": time_zone}
+    switches = {"is_essential": True, "rolls_over": True, "time_zone": time_zone}
+    with served(account, clock=lambda: clock[0] - timedelta(minutes=2), **switches) as server:
+        for now in (first, first + timedelta(hours=23)):
+            clock[0] = now
+            result = synchronise(server, engine, now=now, **options)
+            assert (result.devices, result.usage_rows, sim_calls(server)) == (56, 0, [])
+            (warning,) = result.warnings
+            assert "is read from 2026-11-02 on" in warning
+        clock[0] = first + timedelta(hours=25)
+        assert synchronise(server, engine, now=clock[0], **options).usage_rows == 56
+    assert load_devices(engine, 1, 1)["usage_bytes"].sum() == 0  # of the new cycle
+
+
+def test_on_the_first_day_only_sims_whose_usage_no_list_tells_are_left(engine):
+    clock = [MIDNIGHT + timedelta(hours=1)]
+    account = small_account()
+    with served(account, refusing("START-20MB"), clock=lambda: clock[0], rolls_over=True) as server:
+        result = synchronise(server, engine, now=clock[0], cycle=NOVEMBER, period_id=1)
+        assert sim_calls(server) == []
+        assert 0 < result.usage_rows <= 56 - 12
+        clock[0] += timedelta(days=1)
+        later = synchronise(server, engine, now=clock[0], cycle=NOVEMBER, period_id=1)
+        assert later.usage_rows > result.usage_rows
+
+
+def test_usage_on_a_plan_that_nobody_names_any_more_is_read_all_through_the_cycle(engine):
+    account = small_account()
+    left = sims_on(account, "FLEX-5MB")
+    known = REQUEST.known_rate_plans - {"FLEX-5MB"}
+    with served(account) as server:
+        synchronise(server, engine, known_rate_plans=known)
+        for row in account.listed(0, None, None).tolist():
+            if account.fields(row)[2] == "FLEX-5MB":
+                account.change(row, {"ratePlan": "START-2MB"}, NOW)
+        for request in ({}, {"since": NOW - timedelta(hours=1), "reads_usage": False}, {}):
+            use(account, left[0], 50_000)
+            server.calls.clear()
+            result = synchronise(server, engine, known_rate_plans=known, **request)
+        asked = [call for call in server.calls if "FLEX-5MB" in call]
+    assert {i: stored_bytes(engine, i) for i in left} == {i: used(account, i) for i in left}
+    assert (len(asked), result.flags) == (1, {})
+
+
+@pytest.mark.parametrize("others", ["stay", "leave"])
+def test_of_a_sim_that_left_a_plan_whose_usage_is_refused_all_usage_counts(engine, others):
+    account = small_account()
+    leavers = sims_on(account, "START-20MB")[: 3 if others == "stay" else None]
+    if others == "leave":
+        for row in account.listed(0, None, None).tolist():
+            if account.fields(row)[2] == "START-20MB":
+                account.change(row, {"ratePlan": "FLEX-5MB"}, NOW)
+    with served(account, refusing("START-20MB")) as server:
+        for iccid in leavers:
+            account.change(account.row_of(iccid), {"ratePlan": "FLEX-5MB"}, NOW)
+            use(account, iccid, 7000)
+        result = synchronise(server, engine)
+        assert {i: stored_bytes(engine, i) for i in leavers} == {
+            i: used(account, i) for i in leavers
+        }
+        account.grow(100)
+        later = NOW + timedelta(days=1)
+        result = synchronise(server, engine, now=later, since=NOW + timedelta(hours=1))
+    assert result.flags == {}
+    stored = usage_of(engine, 1).drop_nulls()
+    assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+
+
+def test_a_plan_of_the_catalogue_that_the_carrier_does_not_know_costs_no_call_per_sim(engine):
+    account = small_account()
+    account.change(account.row_of(sims_on(account, "FLEX-5MB")[0]), {"ratePlan": "START-2MB"}, NOW)
+    known = REQUEST.known_rate_plans | {"MISSPELT"}
+    with served(account) as server:
+        result = synchronise(server, engine, known_rate_plans=known)
+        assert sim_calls(server) == []
+    assert result.warnings == ()
+
+
+ASKS = {"prorated_communication_plans": frozenset({"Trial Kits"})}
+INCREMENTAL = {"since": NOW - timedelta(hours=1)}
+
+
+def test_an_activation_date_that_could_not_be_read_is_asked_for_again_until_it_is(engine):
+    fault = Fault(kind=FaultKind.SERVER_ERROR, matching="GET /rws/api/v1/devices/89", times=4)
+    account = small_account()
+    with served(account, faults=[fault]) as server:
+        first = synchronise(server, engine, reads_usage=False, **ASKS)
+        assert first.rejects == {"no_details": 2}
+        left = load_rejects(engine, first.run_id)["iccid"].to_list()
+        for times, n_rejects in ((2, 1), (0, 0)):
+            server.script([replace(fault, times=times)] if times else [])
+            result = synchronise(server, engine, reads_usage=False, **ASKS, **INCREMENTAL)
+            assert result.activations == (2 if times else 1)
+            assert sum(result.rejects.values()) == n_rejects
+            assert (result.duplicates, result.removed) == (0, 0)
+        last = synchronise(server, engine, reads_usage=False, **ASKS, **INCREMENTAL)
+    assert (last.activations, last.devices) == (0, 0)
+    stored = load_devices(engine, 1, 1)
+    assert stored.height == 56
+    for iccid in left:
+        activated = datetime.fromtimestamp(account.activated_ms[account.row_of(iccid)] / 1000, UTC)
+        row = stored.row(by_predicate=pl.col("iccid") == iccid, named=True)
+        fields = (row["iccid"], row["status"], row["rate_plan"], row["communication_plan"])
+        assert (fields, row["activated_date"]) == (
+            account.fields(account.row_of(iccid)),
+            activated.date(),
+        )
