@@ -41,6 +41,35 @@ def add_command(
     )
 
 
+@app.command("change")
+def change_command(
+    period: Annotated[
+        int, typer.Argument(metavar="PERIOD_ID", help="Billing period, by its number.")
+    ],
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="First day, local to the provider.")
+    ],
+    end: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day; it belongs to the period.")
+    ],
+    database: Database = None,
+) -> None:
+    """Correct the dates of a billing period that no session has used yet.
+
+    Usage that was stored under it is deleted: synchronise again.
+    """
+    from core.storage.catalogue_changes import change_period
+
+    with open_current(database) as engine:
+        changed = change_period(
+            engine, period, start.date(), end.date(), now=utc_now(), author=acting_user()
+        )
+    typer.echo(
+        f"billing period {changed.id}: {changed.start_date} to {changed.end_date} "
+        f"({changed.cycle.days} days)"
+    )
+
+
 @app.command("fetch")
 def fetch_command(
     provider: Provider,

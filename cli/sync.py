@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,9 @@ from core.domain import NextStep
 
 if TYPE_CHECKING:
     from core.sync.run import SyncResult
+    from core.sync.store import OnProgress
+
+_MINUTE_S = 60.0
 
 
 def sync(
@@ -121,10 +125,10 @@ def _shown(result: SyncResult) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """Count SIMs on a terminal; a pipe is told nothing."""
+def _progress() -> Iterator[OnProgress]:
+    """Count what is read: on a terminal all the time, elsewhere with a line a minute."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield _told_each_minute()
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -132,4 +136,16 @@ def _progress() -> Iterator[Callable[[int], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("asking the carrier")
-        yield lambda n: progress.update(bar, description=f"{n:,} SIMs listed")
+        yield lambda what, n: progress.update(bar, description=f"{n:,} {what}")
+
+
+def _told_each_minute() -> OnProgress:
+    last = time.monotonic()
+
+    def tell(what: str, n: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _MINUTE_S:
+            last = time.monotonic()
+            typer.echo(f"{n:,} {what}", err=True)
+
+    return tell

@@ -18,7 +18,7 @@ from core.storage.device_store import SqlDeviceStore
 from core.storage.records import PeriodRecord, ProviderRecord
 from core.sync.kind import modified_since
 from core.sync.run import SyncRequest, SyncResult, sync_devices
-from core.sync.store import RunHistory
+from core.sync.store import OnProgress, RunHistory
 
 LOG = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def sync_provider(
     options: SyncOptions,
     session_id: int | None = None,
     now: Callable[[], datetime],
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> SyncResult:
     """Synchronise a provider: the whole account, or what was modified since the last time (C6).
 

@@ -6,7 +6,7 @@ Every change is idempotent by natural key, one transaction, and leaves an audit 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from core.storage import audit
 from core.storage.audit import AuditEvent, Author
 from core.storage.catalogue import (
     PROVIDER_COLUMNS,
+    load_period,
     load_provider,
     periods_of,
     provider_record,
@@ -27,6 +28,8 @@ from core.storage.records import PeriodRecord, ProviderRecord, ProviderSettings
 from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
+    device_usage,
+    optimization_session,
     service_provider,
     tenant,
 )
@@ -108,22 +111,13 @@ def add_period(
     InputError
         If the dates are in the wrong order, too far apart, or overlap another period.
     """
-    if end_date < start_date:
-        raise InputError(f"the period ends ({end_date}) before it starts ({start_date})")
-    if (end_date - start_date).days >= MAX_PERIOD_DAYS:
-        msg = f"the period {start_date} to {end_date} is longer than {MAX_PERIOD_DAYS} days"
-        raise InputError(msg)
+    _check_days(start_date, end_date)
     provider = load_provider(engine, provider_id)
     with writing(engine) as connection:
         for other in periods_of(connection, provider_id):
             if (other.start_date, other.end_date) == (start_date, end_date):
                 return other
-            if other.start_date <= end_date and start_date <= other.end_date:
-                msg = (
-                    f"the period {start_date} to {end_date} overlaps {other.start_date} to "
-                    f"{other.end_date} (id {other.id}) of provider {provider.name!r}"
-                )
-                raise InputError(msg)
+            _refuse_overlap(other, start_date, end_date, provider.name)
         period_id = insert_row(
             connection,
             billing_period,
@@ -138,6 +132,72 @@ def add_period(
     return PeriodRecord(
         id=period_id, service_provider_id=provider_id, start_date=start_date, end_date=end_date
     )
+
+
+@retried
+def change_period(
+    engine: sa.Engine,
+    period_id: int,
+    start_date: date,
+    end_date: date,
+    *,
+    now: datetime,
+    author: Author,
+) -> PeriodRecord:
+    """Correct the dates of a billing period that no session has used; usage stored under it is deleted.
+
+    Raises
+    ------
+    InputError
+        If there is no such period, a session has used it, or the dates are refused as by
+        :func:`add_period`.
+    """
+    _check_days(start_date, end_date)
+    period = load_period(engine, period_id)
+    provider = load_provider(engine, period.service_provider_id)
+    session = optimization_session.c
+    with writing(engine) as connection:
+        used_by = connection.execute(
+            sa.select(sa.func.min(session.Id)).where(session.BillingPeriodId == period_id)
+        ).scalar()
+        if used_by is not None:
+            msg = (
+                f"billing period {period_id} was used by session {used_by}, whose results are about "
+                f"{period.start_date} to {period.end_date}: it cannot be changed; add another one"
+            )
+            raise InputError(msg)
+        for other in periods_of(connection, provider.id):
+            if other.id != period_id:
+                _refuse_overlap(other, start_date, end_date, provider.name)
+        connection.execute(
+            sa.delete(device_usage).where(device_usage.c.BillingPeriodId == period_id)
+        )
+        connection.execute(
+            sa.update(billing_period)
+            .where(billing_period.c.Id == period_id)
+            .values(BillingPeriodStart=start_date, BillingPeriodEnd=end_date)
+        )
+        subject = f"billing period {start_date} to {end_date} of provider {provider.name}"
+        _audit(connection, "period.changed", subject, provider.tenant_id, provider.id, now, author)
+    return replace(period, start_date=start_date, end_date=end_date)
+
+
+def _check_days(start_date: date, end_date: date) -> None:
+    if end_date < start_date:
+        raise InputError(f"the period ends ({end_date}) before it starts ({start_date})")
+    if (end_date - start_date).days >= MAX_PERIOD_DAYS:
+        msg = f"the period {start_date} to {end_date} is longer than {MAX_PERIOD_DAYS} days"
+        raise InputError(msg)
+
+
+def _refuse_overlap(other: PeriodRecord, start_date: date, end_date: date, provider: str) -> None:
+    if other.start_date <= end_date and start_date <= other.end_date:
+        msg = (
+            f"the period {start_date} to {end_date} overlaps {other.start_date} to {other.end_date} "
+            f"(id {other.id}) of provider {provider!r}: if that one is wrong, correct it with "
+            f"`carrier-opt periods change {other.id}`"
+        )
+        raise InputError(msg)
 
 
 def _tenant_id(connection: sa.Connection, name: str, now: datetime, author: Author) -> int:

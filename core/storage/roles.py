@@ -21,6 +21,7 @@ APPEND_ONLY = ("AuditEvent",)
 EMPTIED = (
     "RunSlot",
     "DeviceSyncReject",
+    "DeviceUsage",
     "JasperDeviceStaging",
     "JasperUsageStaging",
     "OptimizationInstance",
@@ -34,7 +35,8 @@ EMPTIED = (
     "OptimizationM2MDeviceResult",
     "OptimizationMobilityDeviceResult",
 )
-"""Tables that the working role deletes rows of: staging, what a rerun makes anew, what is purged."""
+"""Tables that the working role deletes rows of: staging, what a rerun makes anew, usage of a period
+whose dates are corrected, what is purged."""
 
 
 _SCHEMA_RIGHTS = ("ALTER", "REFERENCES", "SELECT", "INSERT", "UPDATE", "DELETE")

@@ -8,13 +8,24 @@ import polars as pl
 
 from core.carriers.base import CarrierClient
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
-from core.sync.store import ACTIVATION_STAGE_SCHEMA, REJECT_SCHEMA, DeviceStore, SyncRun
+from core.sync.store import (
+    ACTIVATION_STAGE_SCHEMA,
+    REJECT_SCHEMA,
+    DeviceStore,
+    OnProgress,
+    SyncRun,
+)
 from core.sync.usage import SIM_BATCH
 from core.sync.validation import missing_details
 
 
 def stage_activations(
-    client: CarrierClient, store: DeviceStore, run: SyncRun, *, time_zone: tzinfo
+    client: CarrierClient,
+    store: DeviceStore,
+    run: SyncRun,
+    *,
+    time_zone: tzinfo,
+    on_progress: OnProgress,
 ) -> int:
     """Stage the activation dates of SIMs, in the account's local days; the number that was asked for.
 
@@ -29,8 +40,10 @@ def stage_activations(
     n_asked = 0
     for iccids in store.iccids_to_ask(run):
         for start in range(0, len(iccids), SIM_BATCH):
-            _stage_details(client, store, run, iccids[start : start + SIM_BATCH], time_zone)
-        n_asked += len(iccids)
+            batch = iccids[start : start + SIM_BATCH]
+            _stage_details(client, store, run, batch, time_zone)
+            n_asked += len(batch)
+            on_progress("activation dates read", n_asked)
     return n_asked
 
 

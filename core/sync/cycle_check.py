@@ -73,6 +73,6 @@ def cycle_problem(told: CarrierCycle, cycle: BillingCycle, time_zone: str) -> st
         return (
             f"the carrier's billing cycle is {local.start_date} to {local.end_date}, the billing "
             f"period {cycle.start_date} to {cycle.end_date}: usage may be of another cycle; "
-            "fetch the right period with `carrier-opt periods fetch`"
+            "correct the period's dates with `carrier-opt periods change`"
         )
     return None

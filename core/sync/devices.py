@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
 
 from core.carriers.base import DevicePage
-from core.sync.store import DEVICE_STAGE_SCHEMA, DeviceStore, SyncRun
+from core.sync.store import DEVICE_STAGE_SCHEMA, DeviceStore, OnProgress, SyncRun
 from core.sync.validation import check_devices
 
 _SWEEP, _PAGE = 10**12, 10**4
@@ -46,7 +46,7 @@ def stage_devices(
     run: SyncRun,
     *,
     prorated: ProratedPlans,
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> SyncRun:
     """Stage a listing page by page, each with its bookmark in one transaction.
 
@@ -71,7 +71,7 @@ def stage_devices(
         rows = _staged(checked.good, page, _first_position(page, run.attempt), prorated)
         store.stage_devices(run, rows, checked.rejects, run.progress)
         run = replace(run, staged_rows=run.staged_rows + rows.height)
-        on_progress(run.staged_rows)
+        on_progress("SIMs listed", run.staged_rows)
     run = replace(run, progress=replace(run.progress, is_listed=True))
     store.save_progress(run, run.progress)
     return run

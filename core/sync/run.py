@@ -22,7 +22,15 @@ from core.sync.cycle_check import PeriodClock, cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
 from core.sync.moved import stage_moved
 from core.sync.remarks import after_publish, before_usage
-from core.sync.store import DeviceStore, Period, PublishCounts, RunCounts, RunRequest, SyncRun
+from core.sync.store import (
+    DeviceStore,
+    OnProgress,
+    Period,
+    PublishCounts,
+    RunCounts,
+    RunRequest,
+    SyncRun,
+)
 from core.sync.sums import check_sums
 from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
@@ -139,7 +147,7 @@ def sync_devices(
     request: SyncRequest,
     *,
     clock: Callable[[], datetime],
-    on_progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> SyncResult:
     """Synchronise an account; a run of the same request that broke off is continued.
 
@@ -148,7 +156,7 @@ def sync_devices(
     clock
         Tells the time, aware and in UTC.
     on_progress
-        Told the number of SIMs listed so far, after each page.
+        Told what is being read and how much of it so far, after each page.
 
     Raises
     ------
@@ -223,7 +231,7 @@ def _stage_all(
     request: SyncRequest,
     *,
     clock: Callable[[], datetime],
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> tuple[SyncRun, UsageReader, int]:
     """Stage everything; the run, how its usage was read, and the activation dates asked for."""
     run = _list_devices(client, store, run, request, on_progress=on_progress)
@@ -231,7 +239,7 @@ def _stage_all(
         client=client,
         store=store,
         max_pages=request.max_pages,
-        on_page=lambda: on_progress(run.staged_rows),
+        on_progress=on_progress,
         present=PeriodClock(cycle=request.cycle, time_zone=request.time_zone, clock=clock),
     )
     usage.warnings += before_usage(store, run, request.known_rate_plans)
@@ -240,14 +248,15 @@ def _stage_all(
         check_sums(store, run, accepts_lower=request.accepts_lower_usage)
     if request.is_prorated and request.since is not None:
         store.stage_unanswered(run)
-    n_asked = stage_activations(client, store, run, time_zone=ZoneInfo(request.time_zone))
+    zone = ZoneInfo(request.time_zone)
+    n_asked = stage_activations(client, store, run, time_zone=zone, on_progress=on_progress)
     usage.warnings += client.notes
     return run, usage, n_asked
 
 
 def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> SyncRun:
     store = usage.store
-    usage.cycle_problem = _cycle_problem(usage.client, store, run, request)
+    usage.cycle_problem = _cycle_problem(usage, run, request)
     usage.warnings += [usage.cycle_problem] if usage.cycle_problem else []
     period = Period(id=request.period_id, start=request.cycle.start_date)
     needed = {*store.used_rate_plans(run), *store.plans_read(run, period.id)}
@@ -268,7 +277,7 @@ def _list_devices(
     run: SyncRun,
     request: SyncRequest,
     *,
-    on_progress: Callable[[int], None],
+    on_progress: OnProgress,
 ) -> SyncRun:
     if run.progress.is_listed:
         return run
@@ -306,10 +315,11 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
         raise CarrierProtocolError(msg)
 
 
-def _cycle_problem(
-    client: CarrierClient, store: DeviceStore, run: SyncRun, request: SyncRequest
-) -> str | None:
-    """Compare the billing period with the cycle that the carrier tells of one SIM."""
+def _cycle_problem(usage: UsageReader, run: SyncRun, request: SyncRequest) -> str | None:
+    """Compare the billing period, if it runs now, with the cycle that the carrier tells of one SIM."""
+    if not usage.present.is_open():
+        return None
+    client, store = usage.client, usage.store
     for rate_plan in store.used_rate_plans(run):
         for iccids in store.iccids_without_usage(run, rate_plan, period_id=request.period_id):
             try:
@@ -352,5 +362,5 @@ def _result(
     )
 
 
-def _silent(_: int) -> None:
+def _silent(_what: str, _n: int) -> None:
     """Report no progress."""

@@ -7,7 +7,7 @@ leaves the device tables as they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
@@ -75,6 +75,10 @@ USAGE_SUM_SCHEMA: dict[str, pl.DataType] = {
 USAGE_PROBLEMS = ("unreadable", "impossible", "fell", "spike")
 """What is wrong with a SIM's staged usage: a row was rejected, the sum is beyond what a SIM can use, it is
 below what was known of the period, or far above that of the period before."""
+
+
+OnProgress = Callable[[str, int], None]
+"""Is told what is being read, as "SIMs listed", and how much of it so far; the number never falls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,8 +58,8 @@ def _stage_sims(
                 position=pl.lit(0, dtype=pl.Int64),
             ).select(DEVICE_STAGE_SCHEMA.keys())
             usage.store.stage_devices(run, good, checked.rejects, run.progress)
-            usage.on_page()
             n_staged += good.height
+            usage.on_progress("SIMs found by their usage", len(asked))
     return n_staged
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import chain
@@ -21,7 +21,14 @@ from core.errors import (
 )
 from core.sync.cycle_check import PeriodClock
 from core.sync.progress import UsagePlace
-from core.sync.store import UNREADABLE, USAGE_STAGE_SCHEMA, DeviceStore, Period, SyncRun
+from core.sync.store import (
+    UNREADABLE,
+    USAGE_STAGE_SCHEMA,
+    DeviceStore,
+    OnProgress,
+    Period,
+    SyncRun,
+)
 from core.sync.validation import CheckedUsage, check_usage
 
 WHOLE_CYCLE = ""
@@ -39,8 +46,8 @@ class UsageReader:
     ----------
     max_pages
         Pages per rate plan after which the carrier is taken to never end (C2).
-    on_page
-        Called after every page.
+    on_progress
+        Told the rows of usage that were read so far, after every page.
     present
         Where in the billing period we are: one SIM's counters are of the cycle that runs now.
     cycle_problem
@@ -50,10 +57,12 @@ class UsageReader:
     client: CarrierClient
     store: DeviceStore
     max_pages: int
-    on_page: Callable[[], None]
+    on_progress: OnProgress
     present: PeriodClock
     cycle_problem: str | None = None
     warnings: list[str] = field(default_factory=list)
+    n_rows: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)
 
     def stage_usage(
         self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
@@ -107,6 +116,7 @@ class UsageReader:
                     run = self._stage_refused(run, period, rate_plan, error)
                 continue
             run = self.done(run, period, rate_plan)
+        self._warn_refused()
         return run
 
     def done(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
@@ -131,7 +141,8 @@ class UsageReader:
             return run
         msg = (
             f"the carrier has no billing cycle that begins on {period.start}, as the billing period "
-            f"does: nothing was changed; fetch the carrier's cycle with `carrier-opt periods fetch` ({error})"
+            f"does: nothing was changed; correct the period's dates with `carrier-opt periods change {period.id}` "
+            f"({error})"
         )
         raise UnknownCycleError(msg, code=error.code) from error
 
@@ -141,11 +152,19 @@ class UsageReader:
         if self.is_too_early():
             self._warn_too_early(period)
             return run
-        self.warnings.append(
-            f"usage of rate plan {rate_plan!r} was read SIM by SIM, because the carrier "
-            f"refuses it as a list: {error}"
-        )
+        self.refusals[rate_plan] = str(error)
         return self._stage_sim_by_sim(run, period, rate_plan)
+
+    def _warn_refused(self) -> None:
+        if not self.refusals:
+            return
+        plans = [repr(rate_plan) for rate_plan in self.refusals]
+        named = ", ".join(plans[:5]) + (f" and {len(plans) - 5} more" if len(plans) > 5 else "")
+        self.warnings.append(
+            f"usage of rate plan {named} was read SIM by SIM, because the carrier refuses it as a "
+            f"list: {next(iter(self.refusals.values()))}"
+        )
+        self.refusals.clear()
 
     def _stage_plan(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
         """Stage one plan's usage page by page; a row that comes again counts once."""
@@ -158,7 +177,7 @@ class UsageReader:
             run = replace(run, progress=replace(run.progress, usage=place))
             rows = _staged(checked, rate_plan)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
-            self.on_page()
+            self._count(page.rows.height)
         return run
 
     def _pages(
@@ -218,8 +237,12 @@ class UsageReader:
                 checked = replace(checked, good=checked.good.filter(has_used))
             rows = _staged(checked, WHOLE_CYCLE)
             self.store.stage_usage(run, rows, checked.rejects, run.progress, period_id=period.id)
-            self.on_page()
+        self._count(len(iccids))
         return len(iccids) - len(pages)
+
+    def _count(self, n_rows: int) -> None:
+        self.n_rows += n_rows
+        self.on_progress("rows of usage read", self.n_rows)
 
     def is_too_early(self) -> bool:
         """Whether SIMs' counters may still be those of the cycle before."""

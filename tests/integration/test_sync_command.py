@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -66,6 +66,19 @@ def test_the_period_is_fetched_and_the_first_sync_is_full_the_next_incremental(s
     assert json.loads(out)["kind"] == "incremental"
     assert "run 3 (full)" in shell("sync", "Acme", "--full", "--accept-lower-usage")[1]
     assert shell("periods", "fetch", "--provider", "Acme")[0] == 0  # a SIM is known by now
+
+
+def test_a_period_that_is_not_the_carriers_cycle_is_corrected(shell, server):
+    start, end = CYCLE.start_date, CYCLE.end_date
+    shell(
+        "periods", "add", "--provider", "Acme", "--start", str(start - timedelta(days=3)),
+        "--end", str(end - timedelta(days=1)),
+    )  # fmt: skip
+    code, _, err = shell("periods", "fetch", "--provider", "Acme", "--iccid", first_sim(server))
+    assert (code, "carrier-opt periods change 1" in err) == (2, True)
+    code, out, _ = shell("periods", "change", "1", "--start", str(start), "--end", str(end))
+    assert (code, f"{start} to {end}" in out) == (0, True)
+    assert shell("periods", "fetch", "--provider", "Acme", "--iccid", first_sim(server))[0] == 0
 
 
 def test_an_export_says_where_its_files_are(shell, server, tmp_path):

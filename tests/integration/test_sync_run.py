@@ -214,8 +214,8 @@ def test_a_sim_that_changes_while_the_list_is_read_is_stored_in_its_newest_state
     row = int(account.listed(0, None, None)[60])  # among the first to be read
     iccid, _, before, _ = account.fields(row)
 
-    def change(n_listed):
-        if n_listed and account.fields(row)[2] == before:
+    def change(what, n):
+        if (what, n > 0) == ("SIMs listed", True) and account.fields(row)[2] == before:
             account.change(row, {"ratePlan": "LEGACY-1GB"}, NOW)
 
     assert before != "LEGACY-1GB"
@@ -346,10 +346,17 @@ def test_a_new_account_may_be_empty(serve, engine):
 
 def test_progress_is_told_and_never_falls(serve, engine):
     told = []
-    result = synchronise(serve(fleet_of(2500)), engine, on_progress=told.append)
-    assert told == sorted(told)
-    assert told[-1] == result.devices
-    assert len(set(told)) >= 3
+    result = synchronise(
+        serve(fleet_of(2500)), engine, on_progress=lambda what, n: told.append((what, n))
+    )
+    parts = {what: [n for told_of, n in told if told_of == what] for what, _ in told}
+    assert list(parts) == ["SIMs listed", "rows of usage read", "activation dates read"]
+    for numbers in parts.values():
+        assert numbers == sorted(numbers)
+    assert all(len(set(parts[what])) >= 3 for what in ("SIMs listed", "rows of usage read"))
+    assert parts["SIMs listed"][-1] == result.devices
+    assert parts["rows of usage read"][-1] >= result.usage_rows
+    assert parts["activation dates read"][-1] == result.activations
 
 
 def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
@@ -358,7 +365,7 @@ def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
     before = load_devices(engine, 1, 1)
     server.account.change(0, {"ratePlan": "FLEX-2GB"}, NOW)
 
-    def interrupt(_):
+    def interrupt(_what, _n):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -376,7 +383,7 @@ def test_the_cause_of_a_failed_run_is_told_though_the_database_is_away_too(
     def away(*_, **__):
         raise StorageError("the database is away")
 
-    def fail(_):
+    def fail(_what, _n):
         raise cause
 
     monkeypatch.setattr(SqlDeviceStore, "fail", away)

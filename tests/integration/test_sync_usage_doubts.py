@@ -174,7 +174,7 @@ def sim_calls(server):
 def test_a_period_that_the_carrier_has_no_cycle_of_ends_the_run_with_the_remedy(engine):
     now = datetime(2026, 10, 28, tzinfo=UTC)
     with served(small_account()) as server:
-        with pytest.raises(UnknownCycleError, match=r"begins on 2026-10-27.*periods fetch"):
+        with pytest.raises(UnknownCycleError, match=r"begins on 2026-10-27.*periods change"):
             synchronise(server, engine, now=now, cycle=FROM_27)
         assert sim_calls(server) == []
     assert load_devices(engine, 1, 1).is_empty()
