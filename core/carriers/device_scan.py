@@ -27,6 +27,7 @@ an account does list is read, and the bookmarks tell from when on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,8 @@ import polars as pl
 
 from core.carriers.base import DEVICE_PAGE_SCHEMA, DevicePage, ListScan, ScanBookmark
 from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
+
+logger = logging.getLogger(__name__)
 
 ACCOUNT_START = datetime(2004, 1, 1, tzinfo=UTC)
 """No SIM was modified before: the platform is not older."""
@@ -322,10 +325,20 @@ class _Sweep:
     def _is_end(
         self, read: Callable[[int], ListedPage | None], page: ListedPage, number: int
     ) -> bool:
-        """Whether nothing is behind a page: the next one tells, unless there is no room for doubt."""
+        """Whether nothing is behind a page: the next one tells, unless there is no room for doubt.
+
+        One that cannot be had is no reason to doubt a page that calls itself the last: carriers refuse
+        what is past the end in words of their own.
+        """
         if page.is_last and not self._may_be_full(page):
             return True
-        after = read(number + 1)
+        try:
+            after = read(number + 1)
+        except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
+            if not page.is_last:
+                raise
+            logger.info("behind a page that may be full: %s", error)
+            return True
         if after is None or _is_past_end(after):
             return True
         return bool(page.is_last) and after.digest() == page.digest()  # page numbers mean nothing

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.carriers.base import DEVICE_PAGE_SCHEMA, ListScan
 from core.carriers.device_scan import ACCOUNT_START, ListedPage, list_windows, scan_pages
-from core.errors import CarrierProtocolError, RetryableCarrierError
+from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 YEAR = timedelta(days=364)
@@ -183,6 +183,22 @@ def test_one_page_that_wrongly_calls_itself_the_last_loses_nothing(n, n_asked_mo
     for wrong_call in range(len(unspoilt.calls)):
         account = Account(hours, page_size=5, wrong_call=wrong_call + 1)
         assert set(scanned(account, scan, page_size=5 + n_asked_more)) == set(range(n))
+
+
+@pytest.mark.parametrize(
+    "error", [RejectedByCarrierError("?"), RetryableCarrierError("?"), CarrierProtocolError("?")]
+)
+def test_an_account_may_refuse_what_is_behind_its_only_page_in_any_words(error):
+    account = Account([NOW - timedelta(hours=9)] * 5, page_size=5)
+    read = account.read
+
+    def with_words_of_its_own(since, till, number):
+        if number > 1:
+            raise error
+        return read(since, till, number)
+
+    account.read = with_words_of_its_own
+    assert set(scanned(account)) == set(range(5))
 
 
 @pytest.mark.parametrize("wrong_call", range(12, 20))
