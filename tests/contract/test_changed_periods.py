@@ -8,12 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from core.errors import InputError
+from core.sessions.lifecycle import Owner, open_session
+from core.sessions.parameters import parse_parameters
 from core.storage import audit
 from core.storage.audit import Author
 from core.storage.catalogue import load_period
 from core.storage.catalogue_changes import change_period
-from core.storage.engine import insert_row, reading, writing
-from core.storage.schema import device, device_usage, optimization_session
+from core.storage.engine import reading
+from core.storage.schema import device, device_usage
 from tests.contract.device_acts import NEXT_PERIOD, PERIOD, stored, synced
 
 LATER = datetime(2026, 11, 21, tzinfo=UTC)
@@ -40,18 +42,17 @@ def test_a_period_is_corrected_and_its_usage_is_read_anew(engine, accounts, stor
 
 def test_a_period_that_a_session_has_used_stays(engine, accounts, store):
     synced(store, ("1", "A", 1), usages=(("1", 500),))
-    with writing(engine) as connection:
-        session_id = insert_row(
-            connection,
-            optimization_session,
-            TenantId=accounts.tenant(1),
-            ServiceProviderId=accounts.provider(1),
-            BillingPeriodId=accounts.period(PERIOD),
-            State="COMPLETED",
-            CreatedBy="test",
-            CreatedDate=LATER,
-        )
-    with pytest.raises(InputError, match=f"was used by session {session_id}"):
+    handle = open_session(
+        engine,
+        parse_parameters(
+            service_provider_id=accounts.provider(1), billing_period_id=accounts.period(PERIOD)
+        ),
+        tenant_id=accounts.tenant(1),
+        owner=Owner(run_id="run-1", host="here", pid=1),
+        triggered_by=AUTHOR,
+        now=LATER,
+    )
+    with pytest.raises(InputError, match=f"was used by session {handle.session_id}"):
         change(engine, accounts, *DATES)
     assert stored(engine) == [("1", "A", 500)]
 
