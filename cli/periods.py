@@ -56,7 +56,7 @@ def change_command(
 ) -> None:
     """Correct the dates of a billing period that no session has used yet.
 
-    Usage that was stored under it is deleted: synchronise again.
+    With another first day it becomes a new period, whose usage the next synchronisation reads.
     """
     from core.storage.catalogue_changes import change_period
 

@@ -28,14 +28,17 @@ from core.storage.records import PeriodRecord, ProviderRecord, ProviderSettings
 from core.storage.retry import retried
 from core.storage.schema import (
     billing_period,
-    device_usage,
     optimization_session,
     service_provider,
     tenant,
 )
+from core.storage.sync_runs import end_broken_runs
 
 MAX_PERIOD_DAYS = 366
 """Longest billing period; a longer one is a mistyped date."""
+
+
+_WITHOUT_RESULTS = ("FAILED", "CANCELLED")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,15 +121,7 @@ def add_period(
             if (other.start_date, other.end_date) == (start_date, end_date):
                 return other
             _refuse_overlap(other, start_date, end_date, provider.name)
-        period_id = insert_row(
-            connection,
-            billing_period,
-            ServiceProviderId=provider_id,
-            BillingPeriodStart=start_date,
-            BillingPeriodEnd=end_date,
-            CreatedBy=author.actor,
-            CreatedDate=now,
-        )
+        period_id = _write_period(connection, provider_id, start_date, end_date, now, author)
         subject = f"billing period {start_date} to {end_date} of provider {provider.name}"
         _audit(connection, "period.added", subject, provider.tenant_id, provider_id, now, author)
     return PeriodRecord(
@@ -144,42 +139,95 @@ def change_period(
     now: datetime,
     author: Author,
 ) -> PeriodRecord:
-    """Correct the dates of a billing period that no session has used; usage stored under it is deleted.
+    """Correct the dates of a billing period that no session has used.
+
+    Usage is told by the cycle's first day: with another one the period is given up, with its usage, for
+    a new one, whose usage the next synchronisation reads. Sessions that failed or were cancelled do not
+    count: wrong dates may be why. Synchronisations that broke off are closed.
 
     Raises
     ------
     InputError
         If there is no such period, a session has used it, or the dates are refused as by
         :func:`add_period`.
+    SyncBusyError
+        If the provider is being synchronised.
     """
     _check_days(start_date, end_date)
     period = load_period(engine, period_id)
+    if (period.start_date, period.end_date) == (start_date, end_date):
+        return period
     provider = load_provider(engine, period.service_provider_id)
     session = optimization_session.c
     with writing(engine) as connection:
+        end_broken_runs(connection, provider.id, f"billing period {period_id} was changed", now)
         used_by = connection.execute(
-            sa.select(sa.func.min(session.Id)).where(session.BillingPeriodId == period_id)
+            sa.select(sa.func.min(session.Id)).where(
+                session.BillingPeriodId == period_id, session.State.not_in(_WITHOUT_RESULTS)
+            )
         ).scalar()
         if used_by is not None:
             msg = (
                 f"billing period {period_id} was used by session {used_by}, whose results are about "
-                f"{period.start_date} to {period.end_date}: it cannot be changed; add another one"
+                f"{period.start_date} to {period.end_date}: it cannot be changed"
             )
             raise InputError(msg)
         for other in periods_of(connection, provider.id):
             if other.id != period_id:
                 _refuse_overlap(other, start_date, end_date, provider.name)
-        connection.execute(
-            sa.delete(device_usage).where(device_usage.c.BillingPeriodId == period_id)
-        )
-        connection.execute(
-            sa.update(billing_period)
-            .where(billing_period.c.Id == period_id)
-            .values(BillingPeriodStart=start_date, BillingPeriodEnd=end_date)
-        )
+        if start_date != period.start_date:
+            _end_period(connection, period_id)
+            period_id = _write_period(connection, provider.id, start_date, end_date, now, author)
+        else:
+            _update_period(connection, period_id, end_date)
         subject = f"billing period {start_date} to {end_date} of provider {provider.name}"
         _audit(connection, "period.changed", subject, provider.tenant_id, provider.id, now, author)
-    return replace(period, start_date=start_date, end_date=end_date)
+    return replace(period, id=period_id, start_date=start_date, end_date=end_date)
+
+
+def _write_period(
+    connection: sa.Connection,
+    provider_id: int,
+    start_date: date,
+    end_date: date,
+    now: datetime,
+    author: Author,
+) -> int:
+    """Insert a period, or take back the one of the same first day that was given up."""
+    period = billing_period.c
+    given_up = connection.execute(
+        sa.select(period.Id).where(
+            period.ServiceProviderId == provider_id, period.BillingPeriodStart == start_date
+        )
+    ).scalar()
+    if given_up is not None:
+        _update_period(connection, given_up, end_date)
+        return int(given_up)
+    return insert_row(
+        connection,
+        billing_period,
+        ServiceProviderId=provider_id,
+        BillingPeriodStart=start_date,
+        BillingPeriodEnd=end_date,
+        CreatedBy=author.actor,
+        CreatedDate=now,
+    )
+
+
+def _update_period(connection: sa.Connection, period_id: int, end_date: date) -> None:
+    connection.execute(
+        sa.update(billing_period)
+        .where(billing_period.c.Id == period_id)
+        .values(BillingPeriodEnd=end_date, IsActive=sa.true(), IsDeleted=sa.false())
+    )
+
+
+def _end_period(connection: sa.Connection, period_id: int) -> None:
+    connection.execute(
+        sa.update(billing_period)
+        .where(billing_period.c.Id == period_id)
+        .values(IsActive=sa.false(), IsDeleted=sa.true())
+    )
 
 
 def _check_days(start_date: date, end_date: date) -> None:

@@ -37,7 +37,8 @@ SET @usage_rows = 0;
 SET @kept = 0;
 SET @removed = 0;
 BEGIN TRANSACTION;
-SELECT @provider_id = ServiceProviderId, @period_id = BillingPeriodId, @kind = Kind,
+SELECT @provider_id = ServiceProviderId, @period_id = BillingPeriodId,
+    @kind = CASE WHEN ModifiedSince IS NULL THEN Kind ELSE 'incremental' END,
     @status = Status, @staged_at = StagedAt
 FROM DeviceSyncRun WITH (UPDLOCK) WHERE Id = @run_id;
 IF @status IS NULL

@@ -181,16 +181,9 @@ class SqlDeviceStore:
 
     @retried
     def close_staging(self, run: SyncRun) -> None:
-        """Note that everything is staged, so that what is left to do is the publish.
-
-        A full run of which the carrier listed a part only becomes an incremental one of that part,
-        which removes no SIM.
-        """
-        values: dict[str, Any] = {"StagedAt": sync_runs.utc_now()}
-        if run.progress.unlisted_before is not None:
-            values |= {"Kind": "incremental", "ModifiedSince": run.progress.unlisted_before}
+        """Note that everything is staged, so that what is left to do is the publish."""
         with self._staging(run) as connection:
-            sync_runs.update_run(connection, run.id, **values)
+            sync_runs.update_run(connection, run.id, StagedAt=sync_runs.utc_now())
 
     @retried
     def used_rate_plans(self, run: SyncRun) -> list[str]:
@@ -383,6 +376,8 @@ class SqlDeviceStore:
             values["RejectCount"] = device_sync_run.c.RejectCount + n_new
         if progress is not None:
             values["Progress"] = progress.to_json()
+            if progress.unlisted_before is not None:
+                values["ModifiedSince"] = progress.unlisted_before
             if progress.scan is not None:
                 values["ListedFrom"] = progress.scan.started_at
         values["HeartbeatAt"] = sync_runs.utc_now()

@@ -22,7 +22,7 @@ def publish_run(connection: sa.Connection, row: sa.RowMapping, today: date, now:
     """
     _refuse_failed(row)
     n_devices = count_staged_devices(connection, row["Id"])
-    if row["Kind"] == "full" and n_devices == 0:
+    if sync_runs.lists_whole_account(row) and n_devices == 0:
         _refuse_emptying(connection, row)
     counts = _take_steps(connection, row, today, now)
     sync_runs.update_run(
@@ -59,7 +59,7 @@ def _take_steps(
     ]
     counts = {"usage_rows": 0, "kept": 0, "removed": 0}
     for step in steps:
-        if step.only_full and row["Kind"] != "full":
+        if step.only_full and not sync_runs.lists_whole_account(row):
             continue
         wanted = step.statement.compile(dialect=connection.dialect).params
         result = connection.execute(step.statement, {name: parameters[name] for name in wanted})

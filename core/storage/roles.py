@@ -21,7 +21,6 @@ APPEND_ONLY = ("AuditEvent",)
 EMPTIED = (
     "RunSlot",
     "DeviceSyncReject",
-    "DeviceUsage",
     "JasperDeviceStaging",
     "JasperUsageStaging",
     "OptimizationInstance",
@@ -35,8 +34,7 @@ EMPTIED = (
     "OptimizationM2MDeviceResult",
     "OptimizationMobilityDeviceResult",
 )
-"""Tables that the working role deletes rows of: staging, what a rerun makes anew, usage of a period
-whose dates are corrected, what is purged."""
+"""Tables that the working role deletes rows of: staging, what a rerun makes anew, what is purged."""
 
 
 _SCHEMA_RIGHTS = ("ALTER", "REFERENCES", "SELECT", "INSERT", "UPDATE", "DELETE")

@@ -21,7 +21,7 @@ from core.storage.schema import (
     jasper_device_staging,
     jasper_usage_staging,
 )
-from core.storage.sync_runs import last_published, load_run
+from core.storage.sync_runs import last_published, lists_whole_account, load_run
 from core.sync.validation import NO_DETAILS
 
 ICCID_SLICE = 5_000
@@ -109,7 +109,7 @@ def iccids_without_usage(
         ~is_told(staged.MatchKey),
     )
     yield from _in_slices(engine, statement, staged.MatchKey)
-    if run["Kind"] == "full":
+    if lists_whole_account(run):
         return
     key = sa.func.substring(device.c.ICCID, 1, KEY_DIGITS)
     unchanged = sa.select(device.c.ICCID.label("MatchKey"), device.c.ICCID).where(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,20 +44,9 @@ def open_run(connection: sa.Connection, request: RunRequest, now: datetime) -> S
     SyncBusyError
         If the run of another process is at work.
     """
-    run = device_sync_run.c
-    _lock(connection, run.ServiceProviderId == request.service_provider_id)
-    left = (
-        connection.execute(
-            sa.select(device_sync_run)
-            .where(run.ServiceProviderId == request.service_provider_id, run.Status == "running")
-            .order_by(run.Id.desc())
-        )
-        .mappings()
-        .all()
-    )
     continued: SyncRun | None = None
-    for row in left:
-        _refuse_busy(row, request)
+    for row in _locked_left(connection, request.service_provider_id):
+        _refuse_busy(row, request.session_id)
         continued = continued or _continued(row, request, now)
         if continued is None or continued.id != row["Id"]:
             reason = "broken off: its process ended without closing it"
@@ -116,6 +105,26 @@ def load_run(connection: sa.Connection, run_id: int) -> sa.RowMapping:
     if row is None:
         raise StorageError(f"synchronisation run {run_id} is unknown")
     return row
+
+
+def lists_whole_account(row: sa.RowMapping) -> bool:
+    """Whether a run sees every SIM: a full one of an account that lists what is old, too."""
+    return bool(row["Kind"] == "full" and row["ModifiedSince"] is None)
+
+
+def end_broken_runs(
+    connection: sa.Connection, provider_id: int, reason: str, now: datetime
+) -> None:
+    """Close the provider's runs that broke off as failed, so that nobody goes on with them.
+
+    Raises
+    ------
+    SyncBusyError
+        If one is at work in another process.
+    """
+    for row in _locked_left(connection, provider_id):
+        _refuse_busy(row, None)
+        close_failed(connection, row["Id"], reason, now)
 
 
 def require_running(connection: sa.Connection, run: SyncRun) -> None:
@@ -294,6 +303,7 @@ def previous_period(connection: sa.Connection, run: sa.RowMapping) -> int:
         sa.select(period.Id)
         .where(
             period.ServiceProviderId == run["ServiceProviderId"],
+            period.IsDeleted == sa.false(),
             period.BillingPeriodStart
             < sa.select(this.BillingPeriodStart)
             .where(this.Id == run["BillingPeriodId"])
@@ -331,10 +341,22 @@ def _owner() -> dict[str, Any]:
     return {"OwnerHost": host_identity(), "OwnerPid": os.getpid(), "HeartbeatAt": utc_now()}
 
 
-def _refuse_busy(row: sa.RowMapping, request: RunRequest) -> None:
+def _locked_left(connection: sa.Connection, provider_id: int) -> Sequence[sa.RowMapping]:
+    """Read the provider's runs that nobody has closed, newest first; whoever else wants to waits."""
+    run = device_sync_run.c
+    _lock(connection, run.ServiceProviderId == provider_id)
+    statement = (
+        sa.select(device_sync_run)
+        .where(run.ServiceProviderId == provider_id, run.Status == "running")
+        .order_by(run.Id.desc())
+    )
+    return connection.execute(statement).mappings().all()
+
+
+def _refuse_busy(row: sa.RowMapping, for_session: int | None) -> None:
     """Refuse while the run's process may live; a session's own run went down with its owner."""
     session_id = row["OptimizationSessionId"]
-    if session_id is not None and session_id == request.session_id:
+    if session_id is not None and session_id == for_session:
         return
     pid, host = row["OwnerPid"], row["OwnerHost"]
     if pid is None or row["HeartbeatAt"] is None:
@@ -365,7 +387,7 @@ def _continued(row: sa.RowMapping, request: RunRequest, now: datetime) -> SyncRu
     return SyncRun(
         id=row["Id"],
         attempt=row["Attempt"] + 1,
-        since=row["ModifiedSince"],
+        since=row["ModifiedSince"] if row["Kind"] == "incremental" else None,
         staged_rows=row["StagedCount"],
         progress=progress,
     )

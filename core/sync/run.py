@@ -190,7 +190,6 @@ def sync_devices(
         run, usage, n_asked = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )
-        request = replace(request, since=run.progress.unlisted_before or request.since)
         store.close_staging(run)
         counted = store.counts(run)
         now = clock()
@@ -246,7 +245,7 @@ def _stage_all(
     if request.reads_usage:
         run = _stage_usage(usage, run, request)
         check_sums(store, run, accepts_lower=request.accepts_lower_usage)
-    if request.is_prorated and request.since is not None:
+    if request.is_prorated and (request.since or run.progress.unlisted_before):
         store.stage_unanswered(run)
     zone = ZoneInfo(request.time_zone)
     n_asked = stage_activations(client, store, run, time_zone=zone, on_progress=on_progress)
@@ -304,7 +303,7 @@ def _list_devices(
 
 def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: SyncRun) -> None:
     """Refuse to publish an empty full list: it would mark every SIM as gone."""
-    if run.staged_rows or request.since is not None:
+    if run.staged_rows or request.since is not None or run.progress.unlisted_before is not None:
         return
     before = store.history(request.service_provider_id).last
     if before is not None and before.device_count:

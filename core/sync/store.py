@@ -265,15 +265,14 @@ class DeviceStore(Protocol):
         ...
 
     def save_progress(self, run: SyncRun, progress: SyncProgress) -> None:
-        """Note how far the run has come."""
+        """Note how far the run has come.
+
+        A full run of which the carrier lists a part only sees no SIM as gone.
+        """
         ...
 
     def close_staging(self, run: SyncRun) -> None:
-        """Note that everything is staged, so that what is left to do is the publish.
-
-        A full run of which the carrier listed a part only becomes an incremental one of that part,
-        which removes no SIM.
-        """
+        """Note that everything is staged, so that what is left to do is the publish."""
         ...
 
     def used_rate_plans(self, run: SyncRun) -> list[str]:

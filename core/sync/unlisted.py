@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from core.carriers.base import DEVICE_PAGE_SCHEMA, CarrierClient, DevicePage, ScanBookmark
-from core.errors import RejectedByCarrierError
+from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
 from core.sync.moved import offered_plans
 from core.sync.store import DEVICE_STAGE_SCHEMA, Period, SyncRun
 from core.sync.usage import SIM_BATCH, UsageReader
@@ -28,21 +28,32 @@ def stage_unlisted(usage: UsageReader, run: SyncRun, period: Period) -> SyncRun:
     Raises
     ------
     CarrierError
-        If a SIM cannot be read, unless the carrier knows no such SIM.
+        If credentials are refused or the breaker is open.
     """
     scan = run.progress.scan
     if scan is None or scan.unlisted_before is None:
         return run
     run = usage.stage_usage(run, period, offered_plans(usage), is_current=True)
     asked: set[str] = set()
-    while n_staged := _stage_sims(usage, run, period, scan, asked):
+    unread: dict[str, str] = {}
+    while n_staged := _stage_sims(usage, run, period, scan, asked, unread):
         run = replace(run, staged_rows=run.staged_rows + n_staged)
         run = usage.stage_usage(run, period, usage.store.used_rate_plans(run), is_current=True)
+    if unread:
+        usage.warnings.append(
+            f"{len(unread):,} SIMs that are not listed have usage and could not be read; they are "
+            f"missing until a later synchronisation: {next(iter(unread.values()))}"
+        )
     return run
 
 
 def _stage_sims(
-    usage: UsageReader, run: SyncRun, period: Period, scan: ScanBookmark, asked: set[str]
+    usage: UsageReader,
+    run: SyncRun,
+    period: Period,
+    scan: ScanBookmark,
+    asked: set[str],
+    unread: dict[str, str],
 ) -> int:
     """Read and stage the SIMs that nobody was asked about; the number of good ones."""
     n_staged = 0
@@ -50,7 +61,7 @@ def _stage_sims(
         iccids = [iccid for iccid in found if iccid not in asked]
         asked.update(iccids)
         for start in range(0, len(iccids), SIM_BATCH):
-            page = _page_of(usage.client, iccids[start : start + SIM_BATCH], scan)
+            page = _page_of(usage.client, iccids[start : start + SIM_BATCH], scan, unread)
             checked = check_devices([page])
             good = checked.good.with_columns(
                 activated_date=pl.lit(None, dtype=pl.Date),
@@ -63,13 +74,18 @@ def _stage_sims(
     return n_staged
 
 
-def _page_of(client: CarrierClient, iccids: list[str], scan: ScanBookmark) -> DevicePage:
+def _page_of(
+    client: CarrierClient, iccids: list[str], scan: ScanBookmark, unread: dict[str, str]
+) -> DevicePage:
     rows: list[dict[str, str | None]] = []
     for iccid in iccids:
         try:
             details = client.device_details(iccid)
         except RejectedByCarrierError:
             continue  # usage of a SIM that is gone
+        except (RetryableCarrierError, CarrierProtocolError) as error:
+            unread[iccid] = str(error)
+            continue
         rows.append({name: getattr(details, name) for name in DEVICE_PAGE_SCHEMA})
     return DevicePage(
         number=0,

@@ -6,11 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
-import sqlalchemy as sa
 
 from core.carriers.base import ScanBookmark
-from core.storage.engine import reading
-from core.storage.schema import device_sync_run
 from core.sync.progress import SyncProgress
 from tests.contract.accounts import accounts_of
 from tests.contract.device_acts import (
@@ -120,24 +117,27 @@ def test_a_sim_under_the_other_form_of_its_number_is_no_other_sim(store):
     assert unlisted(store, alone, 2) == [[LONG]]  # what the other provider has does not count
 
 
-def test_a_full_run_that_was_listed_in_part_removes_nothing_and_the_next_one_is_full_again(
-    engine, store
-):
+def test_a_full_run_that_was_listed_in_part_removes_nothing_and_asks_about_all(engine, store):
     synced(store, ("1", "A", 1), ("2", "A", 2))
-    first_full = history(store).last_full.run_id
     run = start(store, now=NOW + timedelta(hours=1))
     listed_from = NOW - timedelta(days=364)
     scan = ScanBookmark(asked_at=NOW, started_at=NOW, window=2, unlisted_before=listed_from)
     run = replace(run, progress=SyncProgress(scan=scan, is_listed=True))
     stage_devices(store, run, devices(("2", "B", 1)))
+    assert unread(store, run, "A") == [["1"]]
     store.close_staging(run)
-    assert publish(store, run, now=NOW + timedelta(hours=1)).removed == 0
+    again = start(store, now=NOW + timedelta(hours=1))
+    assert (again.id, again.since, again.attempt) == (run.id, None, 2)
+    assert publish(store, again, now=NOW + timedelta(hours=1)).removed == 0
     assert [iccid for iccid, *_ in stored(engine)] == ["1", "2"]
-    with reading(engine) as connection:
-        row = connection.execute(
-            sa.select(device_sync_run.c.Kind, device_sync_run.c.ModifiedSince).where(
-                device_sync_run.c.Id == run.id
-            )
-        ).one()
-    assert tuple(row) == ("incremental", listed_from)
-    assert history(store).last_full.run_id == first_full
+    assert history(store).last_full.run_id == run.id
+
+
+def test_a_full_run_of_which_nothing_was_listed_any_more_removes_nothing(engine, store):
+    synced(store, ("1", "A", 1))
+    run = start(store, now=NOW + timedelta(hours=1))
+    scan = ScanBookmark(asked_at=NOW, started_at=NOW, window=2, unlisted_before=NOW)
+    run = replace(run, progress=SyncProgress(scan=scan, is_listed=True))
+    store.save_progress(run, run.progress)
+    assert publish(store, run, now=NOW + timedelta(hours=1)).devices == 0
+    assert [iccid for iccid, *_ in stored(engine)] == ["1"]

@@ -8,9 +8,15 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from core.carriers.base import UsageAccess
 from core.carriers.control_center import control_center_capabilities, open_control_center
 from core.carriers.iccid import iccid_problems
-from core.errors import CarrierDownError, RejectedByCarrierError
+from core.errors import (
+    CarrierDownError,
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    RetryableCarrierError,
+)
 from core.simulator.fleet import make_fleet
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
@@ -54,11 +60,21 @@ def serve():
         server.stop()
 
 
-def synchronise(server, engine, request=REQUEST, *, now=NOW, prepare=lambda client: None):
+def synchronise(
+    server,
+    engine,
+    request=REQUEST,
+    *,
+    now=NOW,
+    prepare=lambda client: None,
+    usage_access=UsageAccess.BY_RATE_PLAN,
+):
     with open_control_center(
         server.base_url,
         LOGIN,
-        capabilities=control_center_capabilities(requests_per_second=None),
+        capabilities=control_center_capabilities(
+            requests_per_second=None, usage_access=usage_access
+        ),
         clock=lambda: now,
     ) as client:
         prepare(client)
@@ -94,7 +110,7 @@ def test_every_sim_that_is_listed_or_has_usage_is_stored_once_with_its_usage(ser
     assert stored.select(FIELDS).rows() == expected.select(FIELDS).rows()
     usage = pl.when(pl.col("activated_ms").is_not_null()).then("usage_bytes")
     assert stored["usage_bytes"].to_list() == expected.select(usage).to_series().to_list()
-    assert (result.kind, result.devices, result.removed) == ("incremental", expected.height, 0)
+    assert (result.kind, result.devices, result.removed) == ("full", expected.height, 0)
     assert "lists only SIMs modified since 2025-10-26" in result.warnings[0]
     assert load_rejects(engine, result.run_id)["raw"].n_unique() == sum(result.rejects.values())
 
@@ -153,26 +169,36 @@ def test_a_run_that_dies_between_the_sims_found_by_usage_is_right_when_it_is_run
     assert load_devices(engine, 1, 1).select(FIELDS).rows() == expected.select(FIELDS).rows()
 
 
-def test_a_sim_of_the_usage_that_the_carrier_does_not_know_is_passed_over(serve, engine):
+@pytest.mark.parametrize(
+    ("error", "n_warned"),
+    [
+        (RejectedByCarrierError("no such SIM", code="20000001", status=404), 0),
+        (RetryableCarrierError("HTTP 500"), 1),
+        (CarrierProtocolError("a date is none"), 1),
+    ],
+)
+def test_a_sim_of_the_usage_that_cannot_be_read_is_passed_over(serve, engine, error, n_warned):
     fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
     found = reachable(fleet).join(listed(fleet), on="iccid", how="anti")
-    unknown, asked = found["iccid"][0], []
+    unread, asked = found["iccid"][0], []
 
-    def forget(client):
+    def spoil(client):
         read = client.device_details
 
         def details(iccid):
             asked.append(iccid)
-            if iccid == unknown:
-                raise RejectedByCarrierError("no such SIM", code="20000001", status=404)
+            if iccid == unread:
+                raise error
             return read(iccid)
 
         client.device_details = details
 
-    synchronise(serve(fleet, strict_dates=True), engine, prepare=forget)
-    expected = reachable(fleet).filter(pl.col("iccid") != unknown)
+    result = synchronise(serve(fleet, strict_dates=True), engine, prepare=spoil)
+    expected = reachable(fleet).filter(pl.col("iccid") != unread)
     assert load_devices(engine, 1, 1)["iccid"].to_list() == expected["iccid"].to_list()
     assert len(asked) == len(set(asked))
+    warned = [text for text in result.warnings if "could not be read; they are missing" in text]
+    assert len(warned) == n_warned
 
 
 def test_a_carrier_that_answers_no_more_ends_the_run_and_changes_nothing(serve, engine):
@@ -201,3 +227,28 @@ def test_sims_on_a_plan_that_nobody_has_entered_yet_are_found_by_the_carriers_li
         replace(REQUEST, known_rate_plans=frozenset()),
     )
     assert "rate plans could not be listed" in " ".join(missing.warnings)
+
+
+def test_an_account_in_which_nothing_is_recent_is_synchronised_again_and_again(serve, engine):
+    old = LISTED_FROM_MS - 86_400_000
+    fleet = make_fleet(120, 1, CYCLE, as_of=NOW).with_columns(updated_ms=pl.lit(old))
+    server = serve(fleet, strict_dates=True)
+    first = synchronise(server, engine)
+    stored = load_devices(engine, 1, 1)
+    again = synchronise(server, engine)
+    assert (first.devices, again.devices, again.removed) == (stored.height, 0, 0)
+    assert stored.height > 60
+    assert load_devices(engine, 1, 1).equals(stored)
+
+
+def test_usage_sim_by_sim_is_read_of_the_known_sims_that_are_not_listed(serve, engine):
+    fleet = make_fleet(120, 1, CYCLE, as_of=NOW)
+    synchronise(serve(fleet), engine)
+    server = serve(fleet, strict_dates=True)
+    server.account.grow(50)
+    now = NOW + timedelta(minutes=1)
+    synchronise(server, engine, now=now, usage_access=UsageAccess.PER_SIM)
+    stored = load_devices(engine, 1, 1).sort("iccid")
+    account = server.account
+    truth = {account.iccid[row].decode(): account.usage(row).data_bytes for row in range(120)}
+    assert stored["usage_bytes"].to_list() == [truth[iccid] for iccid in stored["iccid"]]

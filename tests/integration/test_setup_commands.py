@@ -182,7 +182,7 @@ def test_a_provider_that_is_there_is_refused(ready):
     ("option", "value", "message"),
     [
         ("--credential-ref", "hunter2", "write env:NAME"),
-        ("--base-url", "https://me:hunter2@x.example.com", "leave them out"),
+        ("--base-url", "https://me:hunter2@x.example.com", "name them by credential-ref"),
         ("--time-zone", "Mars/Base", "write an IANA name"),
         ("--integration", "cisco", "allowed: jasper, pod19, tmobile_jasper, rogers"),
         ("--start-hour", "24", "0 to 23"),

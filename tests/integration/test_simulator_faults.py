@@ -99,6 +99,29 @@ def test_every_kind_has_a_word_of_its_own_in_the_tests():
         assert f'"{kind.value}"' in here or f"FaultKind.{kind.name}" in here, kind
 
 
+def usage_rows(client):
+    zones = client.get("/usages", params={"ratePlanName": "FLEX-5MB"}).json()["zones"]
+    return [(zone["zone"], device["usage"]) for zone in zones for device in zone["devices"]]
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(serve):
+    client, _ = serve(FaultKind.BYTE_ORDER_MARK)
+    spoilt, plain = page(client, 1).content, page(client, 1).content
+    assert spoilt == b"\xef\xbb\xbf" + plain
+
+
+def test_usage_may_come_without_data_and_zones_without_a_name(serve):
+    client, _ = serve(FaultKind.NO_DATA_USAGE, matching="/usages")
+    spoilt, plain = usage_rows(client), usage_rows(client)
+    assert [zone for zone, _ in spoilt] == [zone for zone, _ in plain]
+    assert all(use.get("dataUsage") is None for _, use in spoilt)
+    assert all(use["dataUsage"] >= 0 for _, use in plain)
+    client, _ = serve(FaultKind.UNNAMED_ZONES, matching="/usages")
+    spoilt = usage_rows(client)
+    assert {zone for zone, _ in spoilt} <= {None, ""}
+    assert [use for _, use in spoilt] == [use for _, use in usage_rows(client)]
+
+
 def test_a_refused_call_is_reset_and_not_carried_out(serve):
     client, server = serve(FaultKind.REFUSE, matching="PUT")
     iccid = server.account.iccid[0].decode()
