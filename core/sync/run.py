@@ -34,6 +34,7 @@ from core.sync.store import (
 from core.sync.sums import check_sums
 from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
+from core.sync.validation import USAGE_FELL
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,8 @@ def _stage_all(
     on_progress: OnProgress,
 ) -> tuple[SyncRun, UsageReader, int]:
     """Stage everything; the run, how its usage was read, and the activation dates asked for."""
+    if run.attempt > 1 and (not request.reads_usage or _has_left_out_lower(store, run, request)):
+        run = _without_usage(store, run, request)
     run = _list_devices(client, store, run, request, on_progress=on_progress)
     usage = UsageReader(
         client=client,
@@ -252,6 +255,23 @@ def _stage_all(
     n_asked = stage_activations(client, store, run, time_zone=zone, on_progress=on_progress)
     usage.warnings += client.notes
     return run, usage, n_asked
+
+
+def _has_left_out_lower(store: DeviceStore, run: SyncRun, request: SyncRequest) -> bool:
+    """Whether the process that died took back lower usage that is to be taken over now."""
+    return request.accepts_lower_usage and USAGE_FELL in store.counts(run).flags
+
+
+def _without_usage(store: DeviceStore, run: SyncRun, request: SyncRequest) -> SyncRun:
+    """Take back the usage that another process staged, which may be a part and is not checked."""
+    progress = replace(run.progress, refused=frozenset())
+    periods = {request.period_id, *(period_id for period_id, _ in progress.usage_done)}
+    if progress.usage is not None:
+        periods.add(progress.usage.period_id)
+    for period_id in sorted(periods):
+        progress = progress.without_period(period_id)
+        store.drop_period(run, period_id, progress)
+    return replace(run, progress=progress)
 
 
 def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> SyncRun:

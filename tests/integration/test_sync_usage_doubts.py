@@ -55,6 +55,13 @@ class Dying(SqlDeviceStore):
         pass
 
 
+class DyingUnchecked(Dying):
+    """The store of a process that is killed when all usage is staged and none is checked."""
+
+    def unusual_usage(self, _run):
+        raise KeyboardInterrupt
+
+
 def usage_of(engine, period):
     return load_devices(engine, 1, period).select("iccid", "usage_bytes")
 
@@ -76,6 +83,52 @@ def test_a_past_cycle_that_was_given_up_is_read_from_its_beginning_by_the_next_p
     other.dispose()
     assert usage_of(engine, 2).equals(expected)
     assert expected["usage_bytes"].count() > 40
+
+
+class BrokenData(ControlCenterApi):
+    """Tells something else than a number for what every second SIM used."""
+
+    def handle(self, method, target, body):
+        reply = super().handle(method, target, body)
+        content = content_of(reply)
+        if "/usages?" not in target or content is None:
+            return reply
+        for zone in content["zones"]:
+            for row in zone["devices"][::2]:
+                row["usage"]["dataUsage"] = "n/a"
+        return with_content(reply, content)
+
+
+@pytest.mark.parametrize("api", [BrokenData, refusing("START-20MB")])
+def test_a_run_that_reads_no_usage_publishes_none_that_another_process_left(engine, api):
+    account = small_account()
+    with served(account) as server:
+        synchronise(server, engine, reads_history=True)
+    before, past = usage_of(engine, 1), usage_of(engine, 2)
+    account.grow(50)
+    with served(account, api) as server, pytest.raises(KeyboardInterrupt):
+        synchronise(server, engine, store=DyingUnchecked, reads_history=True)
+    with served(account) as server:
+        result = synchronise(server, engine, reads_usage=False)
+        assert (result.attempt, result.usage_rows) == (2, 0)
+        assert usage_of(engine, 1).equals(before)
+        assert usage_of(engine, 2).equals(past)
+        synchronise(server, engine)
+    stored = usage_of(engine, 1).drop_nulls()
+    assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+
+
+def test_a_correction_is_taken_also_where_a_process_died_that_was_not_to_take_it(engine):
+    account, larger = small_account(), small_account()
+    larger.grow(50)
+    with served(larger) as server:
+        synchronise(server, engine)
+    with served(account) as server:
+        with pytest.raises(KeyboardInterrupt):
+            synchronise(server, engine, store=Dying)
+        assert synchronise(server, engine, accepts_lower_usage=True).attempt == 2
+    right = usage_of(engine, 1).drop_nulls()
+    assert right["usage_bytes"].to_list() == [used(account, iccid) for iccid in right["iccid"]]
 
 
 def test_usage_that_was_stored_too_high_is_corrected_on_request(engine):
