@@ -281,13 +281,14 @@ def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> Sync
     period = Period(id=request.period_id, start=request.cycle.start_date)
     needed = {*store.used_rate_plans(run), *store.plans_read(run, period.id)}
     plans = needed | set(request.known_rate_plans)
-    run = usage.stage_usage(run, period, plans, is_current=True)
+    run = usage.stage_usage(run, period, plans)
     run = stage_unlisted(usage, run, period)
     run = stage_moved(usage, run, period, needed, modified_since=request.cycle_start)
     if request.reads_history:
+        told = {plan for number, plan in run.progress.usage_done if number == period.id}
         for past in past_periods(store, request.service_provider_id, request.period_id):
-            past_plans = plans | store.plans_read(run, past.id)
-            run = usage.stage_usage(run, past, past_plans, is_current=False)
+            essential = needed | told | store.plans_read(run, past.id)
+            run = usage.stage_past(run, past, plans | essential, essential)
     return run
 
 
@@ -336,8 +337,11 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
 
 
 def _cycle_problem(usage: UsageReader, run: SyncRun, request: SyncRequest) -> str | None:
-    """Compare the billing period, if it runs now, with the cycle that the carrier tells of one SIM."""
-    if not usage.present.is_open():
+    """Compare the billing period, if it runs now, with the cycle that the carrier tells of one SIM.
+
+    Not on its first day, on which the carrier may still have the cycle before.
+    """
+    if not usage.present.is_open() or usage.present.has_just_begun():
         return None
     client, store = usage.client, usage.store
     for rate_plan in store.used_rate_plans(run):

@@ -64,52 +64,64 @@ class UsageReader:
     n_rows: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
 
-    def stage_usage(
-        self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
-    ) -> SyncRun:
-        """Stage a cycle's usage: per rate plan where the account may, else SIM by SIM.
+    def stage_usage(self, run: SyncRun, period: Period, plans: Collection[str]) -> SyncRun:
+        """Stage the current cycle's usage: per rate plan where the account may, else SIM by SIM.
 
         ``plans`` are those of the catalogue and those read before beside those in use: what a SIM
         used on a plan counts also when the last SIM has left that plan.
 
-        A rate plan whose usage the carrier refuses to tell is read SIM by SIM, in the current cycle;
-        a past cycle is told per rate plan only. A SIM that nothing is told about has no usage row:
-        that is not the same as 0 bytes (U1).
+        A rate plan whose usage the carrier refuses to tell is read SIM by SIM. A SIM that nothing is
+        told about has no usage row: that is not the same as 0 bytes (U1).
 
         Raises
         ------
         UnknownCycleError
-            If the carrier has no such cycle as the current one.
+            If the carrier has no such cycle.
         CarrierError
-            If the current cycle's usage cannot be read completely.
+            If the usage cannot be read completely.
         """
         used = set(self.store.used_rate_plans(run))
         if self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN:
-            return self._stage_lists(run, period, plans, used, is_current=is_current)
-        if is_current:
-            for rate_plan in sorted(used):
-                run = self._stage_sim_by_sim(run, period, rate_plan)
+            return self._stage_lists(run, period, plans, used)
+        for rate_plan in sorted(used):
+            run = self._stage_sim_by_sim(run, period, rate_plan)
+        return run
+
+    def stage_past(
+        self, run: SyncRun, period: Period, plans: Collection[str], essential: Collection[str]
+    ) -> SyncRun:
+        """Stage a past cycle's usage, which is told per rate plan only.
+
+        It is left as it was where the carrier refuses an ``essential`` plan, without which a SIM's
+        usage may be a part. Another one that is refused concerns no SIM, as far as is known.
+        """
+        if self.client.capabilities.usage_access is not UsageAccess.BY_RATE_PLAN:
+            return run
+        for rate_plan in sorted(plans):
+            if (period.id, rate_plan) in run.progress.usage_done:
+                continue
+            n_before, place = self.n_rows, run.progress.usage
+            try:
+                run = self._stage_plan(run, period, rate_plan)
+            except RejectedByCarrierError as error:
+                is_begun = self.n_rows > n_before or (place and place.rate_plan == rate_plan)
+                if rate_plan in essential or is_begun or isinstance(error, UnknownCycleError):
+                    return self._give_up(run, period, error)
+                continue
+            run = self.done(run, period, rate_plan)
         return run
 
     def _stage_lists(
-        self,
-        run: SyncRun,
-        period: Period,
-        plans: Collection[str],
-        used: Collection[str],
-        *,
-        is_current: bool,
+        self, run: SyncRun, period: Period, plans: Collection[str], used: Collection[str]
     ) -> SyncRun:
         for rate_plan in sorted(plans):
             if (period.id, rate_plan) in run.progress.usage_done:
                 continue
             try:
                 run = self._stage_plan(run, period, rate_plan)
+            except UnknownCycleError as error:
+                return self._without_cycle(run, period, error)
             except RejectedByCarrierError as error:
-                if not is_current:
-                    return self._give_up(run, period, error)
-                if isinstance(error, UnknownCycleError):
-                    return self._without_cycle(run, period, error)
                 refused = run.progress.refused | {rate_plan}
                 run = replace(run, progress=replace(run.progress, refused=refused))
                 if rate_plan in used:

@@ -10,7 +10,12 @@ import pytest
 
 from core.carriers.control_center import control_center_capabilities, open_control_center
 from core.carriers.iccid import iccid_problems
-from core.errors import CarrierDownError, RejectedByCarrierError
+from core.errors import (
+    CarrierDownError,
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    RetryableCarrierError,
+)
 from core.simulator.fleet import make_fleet
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
@@ -201,3 +206,17 @@ def test_sims_on_a_plan_that_nobody_has_entered_yet_are_found_by_the_carriers_li
         replace(REQUEST, known_rate_plans=frozenset()),
     )
     assert "rate plans could not be listed" in " ".join(missing.warnings)
+
+
+@pytest.mark.parametrize("error", [RetryableCarrierError, CarrierProtocolError])
+def test_a_list_of_plans_that_cannot_be_read_is_a_warning(serve, engine, error):
+    def spoil(client):
+        def rate_plans():
+            raise error("broken")
+
+        client.rate_plans = rate_plans
+
+    fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
+    result = synchronise(serve(fleet, strict_dates=True), engine, prepare=spoil)
+    assert result.devices >= listed(fleet).drop_nulls("communication_plan").height
+    assert "rate plans could not be listed" in " ".join(result.warnings)

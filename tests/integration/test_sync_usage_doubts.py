@@ -272,6 +272,13 @@ def test_counters_of_single_sims_are_left_alone_on_the_first_day_of_the_cycle(
     assert load_devices(engine, 1, 1)["usage_bytes"].sum() == 0  # of the new cycle
 
 
+def test_on_the_first_day_the_carriers_cycle_is_no_reason_to_change_the_period(engine):
+    early = MIDNIGHT + timedelta(hours=1)
+    with served(small_account(), clock=lambda: early - timedelta(hours=2)) as server:
+        result = synchronise(server, engine, cycle=NOVEMBER, now=early)
+    assert "periods change" not in result.summary()
+
+
 def test_on_the_first_day_only_sims_whose_usage_no_list_tells_are_left(engine):
     clock = [MIDNIGHT + timedelta(hours=1)]
     account = small_account()
@@ -302,15 +309,21 @@ def test_usage_on_a_plan_that_nobody_names_any_more_is_read_all_through_the_cycl
     assert (len(asked), result.flags) == (1, {})
 
 
+def leave(account, plan):
+    """Put every SIM of a plan on another one."""
+    for row in account.listed(0, None, None).tolist():
+        if account.fields(row)[2] == plan:
+            account.change(row, {"ratePlan": "FLEX-5MB"}, NOW)
+
+
 @pytest.mark.parametrize("others", ["stay", "leave"])
 def test_of_a_sim_that_left_a_plan_whose_usage_is_refused_all_usage_counts(engine, others):
     account = small_account()
     leavers = sims_on(account, "START-20MB")[: 3 if others == "stay" else None]
-    if others == "leave":
-        for row in account.listed(0, None, None).tolist():
-            if account.fields(row)[2] == "START-20MB":
-                account.change(row, {"ratePlan": "FLEX-5MB"}, NOW)
     with served(account, refusing("START-20MB")) as server:
+        if others == "leave":
+            synchronise(server, engine)
+            leave(account, "START-20MB")
         for iccid in leavers:
             account.change(account.row_of(iccid), {"ratePlan": "FLEX-5MB"}, NOW)
             use(account, iccid, 7000)
@@ -324,6 +337,26 @@ def test_of_a_sim_that_left_a_plan_whose_usage_is_refused_all_usage_counts(engin
     assert result.flags == {}
     stored = usage_of(engine, 1).drop_nulls()
     assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+
+
+def test_a_refused_plan_on_which_no_sim_was_seen_costs_no_call_per_sim(engine):
+    account = small_account()
+    leave(account, "START-20MB")
+    with served(account, refusing("START-20MB")) as server:
+        result = synchronise(server, engine)
+        assert (sim_calls(server), result.warnings) == ([], ())
+
+
+@pytest.mark.parametrize("plan", ["MISSPELT", "START-20MB"])
+def test_a_past_cycle_is_given_up_only_for_a_refused_plan_that_matters(engine, plan):
+    known = REQUEST.known_rate_plans | {"MISSPELT"}
+    api = refusing(plan, lambda query: query["cycleStartDate"] == "2026-09-01")
+    with served(small_account(), api) as server:
+        result = synchronise(server, engine, reads_history=True, known_rate_plans=known)
+    is_given_up = plan == "START-20MB"
+    said = ["from 2026-09-01 was left as it is" in warning for warning in result.warnings]
+    assert said == [True] * is_given_up
+    assert (usage_of(engine, 2)["usage_bytes"].count() == 0) == is_given_up
 
 
 def test_a_plan_of_the_catalogue_that_the_carrier_does_not_know_costs_no_call_per_sim(engine):
