@@ -13,6 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from core.carriers.base import ListScan
+from core.errors import CarrierProtocolError
 from core.sync.store import Period, SyncRun
 from core.sync.usage import SIM_BATCH, UsageReader
 from core.sync.validation import check_devices
@@ -46,13 +47,15 @@ def stage_moved(
     problem = usage.counters_problem(period)
     if problem is None and not usage.client.capabilities.lists_modified_since:
         problem = "the carrier does not list which SIMs these are"
+    n_unread = 0
+    if problem is None:
+        n_unread = _stage_modified(usage, run, period, modified_since)
+        problem = usage.counters_problem(period)  # the cycle may have ended while they were read
     if problem is not None:
         usage.warnings.append(
             "SIMs that have left a rate plan whose usage the carrier refuses as a list may have less "
             f"usage here than they have at the carrier: {problem}"
         )
-        return run
-    n_unread = _stage_modified(usage, run, period, modified_since)
     if n_unread:
         usage.warnings.append(
             f"usage of {n_unread:,} SIMs modified in this cycle could not be read one by one: what "
@@ -71,5 +74,8 @@ def _stage_modified(usage: UsageReader, run: SyncRun, period: Period, since: dat
             iccids = usage.store.without_whole_usage(
                 run, listed[start : start + SIM_BATCH], period_id=period.id
             )
-            n_unread += usage.stage_sims(run, period, iccids, only_used=True)
+            try:
+                n_unread += usage.stage_sims(run, period, iccids, only_used=True)
+            except CarrierProtocolError:  # the counters are of the next cycle
+                return n_unread
     return n_unread

@@ -242,11 +242,22 @@ def test_on_its_first_day_a_cycle_may_still_have_to_begin_at_the_carrier(engine)
 
 def test_where_the_period_is_not_the_carriers_cycle_no_sim_is_read_by_itself(engine):
     shorter = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 30))
-    with served(small_account(), refusing("START-20MB")) as server:
-        with pytest.raises(CarrierProtocolError, match="2026-10-31, the billing period"):
-            synchronise(server, engine, cycle=shorter)
+    account = small_account()
+    comer = sims_on(account, "START-2MB")[-1]  # what it used on the other plan is a part
+    account.change(account.row_of(comer), {"ratePlan": "START-20MB"}, NOW)
+    use(account, comer, 7000)
+    with served(account, refusing("START-20MB")) as server:
+        result = synchronise(server, engine, cycle=shorter)
         assert sim_calls(server) == []
-    assert load_devices(engine, 1, 1).is_empty()
+        assert "on rate plan 'START-20MB', which the carrier refuses" in result.warnings[1]
+        assert "2026-10-31, the billing period" in result.warnings[1]
+        assert {stored_bytes(engine, iccid) for iccid in sims_on(account, "START-20MB")} == {None}
+        iccid = sims_on(account, "START-2MB")[0]
+        assert stored_bytes(engine, iccid) == used(account, iccid)
+    with served(account) as server:
+        with pytest.raises(CarrierProtocolError, match="2026-10-31, the billing period"):
+            synchronise(server, engine, cycle=shorter, usage_access=UsageAccess.PER_SIM)
+        assert sim_calls(server) == []
 
 
 @pytest.mark.parametrize("usage_access", list(UsageAccess))
@@ -398,3 +409,47 @@ def test_an_activation_date_that_could_not_be_read_is_asked_for_again_until_it_i
             account.fields(account.row_of(iccid)),
             activated.date(),
         )
+
+
+class BrokenSims(ControlCenterApi):
+    """Redirects the calls for single SIMs' usage."""
+
+    def handle(self, method, target, body):
+        reply = super().handle(method, target, body)
+        return replace(reply, status=302) if "/ctdUsages" in target else reply
+
+
+@pytest.mark.parametrize("plans", [("START-2MB", "FLEX-5MB"), ("START-20MB",)])
+@pytest.mark.parametrize("is_essential", [True, False])
+def test_where_no_sims_usage_can_be_read_the_run_ends(engine, is_essential, plans):
+    fleet = small_fleet().filter(pl.col("rate_plan").is_in(plans))
+    small = fleet if len(plans) > 1 else fleet.head(4)
+    access = UsageAccess.BY_RATE_PLAN if is_essential else UsageAccess.PER_SIM
+    with (
+        served(small_account(small), BrokenSims, is_essential=is_essential) as server,
+        pytest.raises(CarrierProtocolError),
+    ):
+        synchronise(server, engine, usage_access=access)
+    assert load_devices(engine, 1, 1).is_empty()
+
+
+def test_where_only_a_refused_plans_sims_cannot_be_read_they_are_left_as_they_were(engine):
+    account = small_account()
+
+    class Broken(BrokenSims, refusing("START-20MB")):
+        pass
+
+    with served(account, Broken) as server:
+        result = synchronise(server, engine)
+    (warning,) = [text for text in result.warnings if "was left as it was" in text]
+    assert "on rate plan 'START-20MB', which the carrier refuses as a list" in warning
+    assert {stored_bytes(engine, iccid) for iccid in sims_on(account, "START-20MB")} == {None}
+
+
+def test_a_run_that_goes_on_says_again_what_was_read_sim_by_sim(engine):
+    with served(small_account(), refusing("START-20MB")) as server:
+        with pytest.raises(KeyboardInterrupt):
+            synchronise(server, engine, store=Dying)
+        result = synchronise(server, engine)
+    assert result.attempt == 2
+    assert "usage of rate plan 'START-20MB' was read SIM by SIM" in result.summary()
