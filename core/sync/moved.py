@@ -13,7 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from core.carriers.base import ListScan
-from core.errors import CarrierAuthError, RejectedByCarrierError
+from core.errors import CarrierProtocolError
 from core.sync.store import Period, SyncRun
 from core.sync.usage import SIM_BATCH, UsageReader
 from core.sync.validation import check_devices
@@ -29,52 +29,39 @@ def stage_moved(
 ) -> SyncRun:
     """Where a plan's usage is refused, stage the whole usage of the SIMs modified in the cycle.
 
-    ``plans`` are those in use and those read before in the cycle: of another one, as a catalogue may
-    have it, nothing was used, unless the carrier offers it.
+    ``plans`` are those in use and those read before in the cycle: another one, as a catalogue may have
+    it, concerns no SIM that is known.
 
     Raises
     ------
     CarrierError
         If the SIMs cannot be listed.
     """
-    if not _concerns_sims(usage, run.progress.refused, plans):
+    refused = run.progress.refused.intersection(plans)
+    if not refused:
         return run
-    left = run.progress.refused.intersection(plans).difference(usage.store.used_rate_plans(run))
-    for rate_plan in sorted(left):
+    for rate_plan in sorted(refused.difference(usage.store.used_rate_plans(run))):
         run = usage.done(run, period, rate_plan)  # so that the next run asks for it, too
     if usage.is_too_early():
         return run
     problem = usage.counters_problem(period)
     if problem is None and not usage.client.capabilities.lists_modified_since:
         problem = "the carrier does not list which SIMs these are"
+    n_unread = 0
+    if problem is None:
+        n_unread = _stage_modified(usage, run, period, modified_since)
+        problem = usage.counters_problem(period)  # the cycle may have ended while they were read
     if problem is not None:
         usage.warnings.append(
             "SIMs that have left a rate plan whose usage the carrier refuses as a list may have less "
             f"usage here than they have at the carrier: {problem}"
         )
-        return run
-    n_unread = _stage_modified(usage, run, period, modified_since)
     if n_unread:
         usage.warnings.append(
             f"usage of {n_unread:,} SIMs modified in this cycle could not be read one by one: what "
             "they used on a rate plan whose usage the carrier refuses as a list is missing"
         )
     return run
-
-
-def offered_plans(usage: UsageReader) -> list[str]:
-    """Codes of the rate plans that the carrier offers; none, with a warning, where it does not tell."""
-    try:
-        return usage.client.rate_plans()["code"].drop_nulls().to_list()
-    except (RejectedByCarrierError, CarrierAuthError) as error:
-        usage.warnings.append(f"the carrier's rate plans could not be listed: {error}")
-        return []
-
-
-def _concerns_sims(usage: UsageReader, refused: frozenset[str], plans: Collection[str]) -> bool:
-    if not refused:
-        return False
-    return not refused.isdisjoint(plans) or not refused.isdisjoint(offered_plans(usage))
 
 
 def _stage_modified(usage: UsageReader, run: SyncRun, period: Period, since: datetime) -> int:
@@ -87,5 +74,8 @@ def _stage_modified(usage: UsageReader, run: SyncRun, period: Period, since: dat
             iccids = usage.store.without_whole_usage(
                 run, listed[start : start + SIM_BATCH], period_id=period.id
             )
-            n_unread += usage.stage_sims(run, period, iccids, only_used=True)
+            try:
+                n_unread += usage.stage_sims(run, period, iccids, only_used=True)
+            except CarrierProtocolError:  # the counters are of the next cycle
+                return n_unread
     return n_unread

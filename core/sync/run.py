@@ -34,6 +34,7 @@ from core.sync.store import (
 from core.sync.sums import check_sums
 from core.sync.unlisted import stage_unlisted
 from core.sync.usage import UsageReader, past_periods
+from core.sync.validation import USAGE_FELL
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +234,8 @@ def _stage_all(
     on_progress: OnProgress,
 ) -> tuple[SyncRun, UsageReader, int]:
     """Stage everything; the run, how its usage was read, and the activation dates asked for."""
+    if run.attempt > 1 and (not request.reads_usage or _has_left_out_lower(store, run, request)):
+        run = _without_usage(store, run, request)
     run = _list_devices(client, store, run, request, on_progress=on_progress)
     usage = UsageReader(
         client=client,
@@ -253,6 +256,23 @@ def _stage_all(
     return run, usage, n_asked
 
 
+def _has_left_out_lower(store: DeviceStore, run: SyncRun, request: SyncRequest) -> bool:
+    """Whether the process that died took back lower usage that is to be taken over now."""
+    return request.accepts_lower_usage and USAGE_FELL in store.counts(run).flags
+
+
+def _without_usage(store: DeviceStore, run: SyncRun, request: SyncRequest) -> SyncRun:
+    """Take back the usage that another process staged, which may be a part and is not checked."""
+    progress = replace(run.progress, refused=frozenset())
+    periods = {request.period_id, *(period_id for period_id, _ in progress.usage_done)}
+    if progress.usage is not None:
+        periods.add(progress.usage.period_id)
+    for period_id in sorted(periods):
+        progress = progress.without_period(period_id)
+        store.drop_period(run, period_id, progress)
+    return replace(run, progress=progress)
+
+
 def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> SyncRun:
     store = usage.store
     usage.cycle_problem = _cycle_problem(usage, run, request)
@@ -260,13 +280,14 @@ def _stage_usage(usage: UsageReader, run: SyncRun, request: SyncRequest) -> Sync
     period = Period(id=request.period_id, start=request.cycle.start_date)
     needed = {*store.used_rate_plans(run), *store.plans_read(run, period.id)}
     plans = needed | set(request.known_rate_plans)
-    run = usage.stage_usage(run, period, plans, is_current=True)
+    run = usage.stage_usage(run, period, plans)
     run = stage_unlisted(usage, run, period)
     run = stage_moved(usage, run, period, needed, modified_since=request.cycle_start)
     if request.reads_history:
+        told = {plan for number, plan in run.progress.usage_done if number == period.id}
         for past in past_periods(store, request.service_provider_id, request.period_id):
-            past_plans = plans | store.plans_read(run, past.id)
-            run = usage.stage_usage(run, past, past_plans, is_current=False)
+            essential = needed | told | store.plans_read(run, past.id)
+            run = usage.stage_past(run, past, plans | essential, essential)
     return run
 
 
@@ -315,8 +336,11 @@ def _refuse_an_emptied_account(store: DeviceStore, request: SyncRequest, run: Sy
 
 
 def _cycle_problem(usage: UsageReader, run: SyncRun, request: SyncRequest) -> str | None:
-    """Compare the billing period, if it runs now, with the cycle that the carrier tells of one SIM."""
-    if not usage.present.is_open():
+    """Compare the billing period, if it runs now, with the cycle that the carrier tells of one SIM.
+
+    Not on its first day, on which the carrier may still have the cycle before.
+    """
+    if not usage.present.is_open() or usage.present.has_just_begun():
         return None
     client, store = usage.client, usage.store
     for rate_plan in store.used_rate_plans(run):

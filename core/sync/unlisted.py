@@ -12,8 +12,12 @@ from dataclasses import replace
 import polars as pl
 
 from core.carriers.base import DEVICE_PAGE_SCHEMA, CarrierClient, DevicePage, ScanBookmark
-from core.errors import CarrierProtocolError, RejectedByCarrierError, RetryableCarrierError
-from core.sync.moved import offered_plans
+from core.errors import (
+    CarrierAuthError,
+    CarrierProtocolError,
+    RejectedByCarrierError,
+    RetryableCarrierError,
+)
 from core.sync.store import DEVICE_STAGE_SCHEMA, Period, SyncRun
 from core.sync.usage import SIM_BATCH, UsageReader
 from core.sync.validation import check_devices
@@ -33,18 +37,35 @@ def stage_unlisted(usage: UsageReader, run: SyncRun, period: Period) -> SyncRun:
     scan = run.progress.scan
     if scan is None or scan.unlisted_before is None:
         return run
-    run = usage.stage_usage(run, period, offered_plans(usage), is_current=True)
+    run = usage.stage_usage(run, period, _offered_plans(usage))
     asked: set[str] = set()
     unread: dict[str, str] = {}
     while n_staged := _stage_sims(usage, run, period, scan, asked, unread):
         run = replace(run, staged_rows=run.staged_rows + n_staged)
-        run = usage.stage_usage(run, period, usage.store.used_rate_plans(run), is_current=True)
+        run = usage.stage_usage(run, period, usage.store.used_rate_plans(run))
     if unread:
         usage.warnings.append(
             f"{len(unread):,} SIMs that are not listed have usage and could not be read; they are "
             f"missing until a later synchronisation: {next(iter(unread.values()))}"
         )
     return run
+
+
+def _offered_plans(usage: UsageReader) -> list[str]:
+    """Codes of the rate plans that the carrier offers; none, with a warning, where it does not tell."""
+    try:
+        return usage.client.rate_plans()["code"].drop_nulls().to_list()
+    except (
+        RejectedByCarrierError,
+        CarrierAuthError,
+        RetryableCarrierError,
+        CarrierProtocolError,
+    ) as error:
+        usage.warnings.append(
+            f"the carrier's rate plans could not be listed, so that SIMs on plans that are not known here "
+            f"may be missing: {error}"
+        )
+        return []
 
 
 def _stage_sims(

@@ -14,6 +14,7 @@ import polars as pl
 from core.carriers.base import CarrierClient, UsageAccess, UsagePage
 from core.carriers.iccid import match_keys
 from core.errors import (
+    CarrierError,
     CarrierProtocolError,
     RejectedByCarrierError,
     RetryableCarrierError,
@@ -22,6 +23,7 @@ from core.errors import (
 from core.sync.cycle_check import PeriodClock
 from core.sync.progress import UsagePlace
 from core.sync.store import (
+    REJECT_SCHEMA,
     UNREADABLE,
     USAGE_STAGE_SCHEMA,
     DeviceStore,
@@ -36,6 +38,9 @@ WHOLE_CYCLE = ""
 
 SIM_BATCH = 50
 """SIMs read one by one that are staged at once: as many calls are repeated after a crash."""
+
+FEW_SIMS = 10
+"""Up to so many SIMs whose usage cannot be read may be single ones; more at once are a fault."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,32 +68,58 @@ class UsageReader:
     warnings: list[str] = field(default_factory=list)
     n_rows: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
+    _left: dict[str, CarrierError] = field(default_factory=dict, init=False)
+    _warned: set[str] = field(default_factory=set, init=False)
+    _failure: CarrierError | None = field(default=None, init=False)
+    _n_told: int = field(default=0, init=False)
 
-    def stage_usage(
-        self, run: SyncRun, period: Period, plans: Collection[str], *, is_current: bool
-    ) -> SyncRun:
-        """Stage a cycle's usage: per rate plan where the account may, else SIM by SIM.
+    def stage_usage(self, run: SyncRun, period: Period, plans: Collection[str]) -> SyncRun:
+        """Stage the current cycle's usage: per rate plan where the account may, else SIM by SIM.
 
         ``plans`` are those of the catalogue and those read before beside those in use: what a SIM
         used on a plan counts also when the last SIM has left that plan.
 
-        A rate plan whose usage the carrier refuses to tell is read SIM by SIM, in the current cycle;
-        a past cycle is told per rate plan only. A SIM that nothing is told about has no usage row:
-        that is not the same as 0 bytes (U1).
+        A rate plan whose usage the carrier refuses to tell is read SIM by SIM. A SIM that nothing is
+        told about has no usage row: that is not the same as 0 bytes (U1).
 
         Raises
         ------
         UnknownCycleError
-            If the carrier has no such cycle as the current one.
+            If the carrier has no such cycle.
         CarrierError
-            If the current cycle's usage cannot be read completely.
+            If the usage cannot be read completely.
         """
         used = set(self.store.used_rate_plans(run))
+        is_new = all(period_id != period.id for period_id, _ in run.progress.usage_done)
         if self.client.capabilities.usage_access is UsageAccess.BY_RATE_PLAN:
-            return self._stage_lists(run, period, plans, used, is_current=is_current)
-        if is_current:
-            for rate_plan in sorted(used):
-                run = self._stage_sim_by_sim(run, period, rate_plan)
+            return self._stage_lists(run, period, plans, used, is_new=is_new)
+        for rate_plan in sorted(used):
+            run = self._stage_sim_by_sim(run, period, rate_plan)
+        self._require_some(is_new=is_new)
+        return run
+
+    def stage_past(
+        self, run: SyncRun, period: Period, plans: Collection[str], essential: Collection[str]
+    ) -> SyncRun:
+        """Stage a past cycle's usage, which is told per rate plan only.
+
+        It is left as it was where the carrier refuses an ``essential`` plan, without which a SIM's
+        usage may be a part. Another one that is refused concerns no SIM, as far as is known.
+        """
+        if self.client.capabilities.usage_access is not UsageAccess.BY_RATE_PLAN:
+            return run
+        for rate_plan in sorted(plans):
+            if (period.id, rate_plan) in run.progress.usage_done:
+                continue
+            n_before, place = self.n_rows, run.progress.usage
+            try:
+                run = self._stage_plan(run, period, rate_plan)
+            except RejectedByCarrierError as error:
+                is_begun = self.n_rows > n_before or (place and place.rate_plan == rate_plan)
+                if rate_plan in essential or is_begun or isinstance(error, UnknownCycleError):
+                    return self._give_up(run, period, error)
+                continue
+            run = self.done(run, period, rate_plan)
         return run
 
     def _stage_lists(
@@ -98,26 +129,46 @@ class UsageReader:
         plans: Collection[str],
         used: Collection[str],
         *,
-        is_current: bool,
+        is_new: bool,
     ) -> SyncRun:
         for rate_plan in sorted(plans):
             if (period.id, rate_plan) in run.progress.usage_done:
+                if rate_plan in run.progress.refused.intersection(used):
+                    self.refusals.setdefault(rate_plan, "")  # read by a process that died
                 continue
             try:
                 run = self._stage_plan(run, period, rate_plan)
+            except UnknownCycleError as error:
+                return self._without_cycle(run, period, error)
             except RejectedByCarrierError as error:
-                if not is_current:
-                    return self._give_up(run, period, error)
-                if isinstance(error, UnknownCycleError):
-                    return self._without_cycle(run, period, error)
                 refused = run.progress.refused | {rate_plan}
                 run = replace(run, progress=replace(run.progress, refused=refused))
                 if rate_plan in used:
                     run = self._stage_refused(run, period, rate_plan, error)
                 continue
             run = self.done(run, period, rate_plan)
+        told = {plan for period_id, plan in run.progress.usage_done if period_id == period.id}
+        if told <= run.progress.refused:  # no usage is told as a list
+            for problem in self._left.values():
+                raise problem
+            self._require_some(is_new=is_new)
+        for rate_plan in sorted(run.progress.refused.intersection(used)):
+            self._drop_parts(run, period, rate_plan)
         self._warn_refused()
+        self._warn_left()
         return run
+
+    def _require_some(self, *, is_new: bool) -> None:
+        """Refuse to publish without usage where no SIM's could be read, in this process or before."""
+        if self._failure is not None and is_new and not self._n_told:
+            raise self._failure
+
+    def _drop_parts(self, run: SyncRun, period: Period, rate_plan: str) -> None:
+        """Take back what lists tell of SIMs whose whole usage could not be read: it is a part."""
+        for iccids in self.store.iccids_without_usage(run, rate_plan, period_id=period.id):
+            keys = match_keys(pl.Series(iccids, dtype=pl.String)).alias("match_key")
+            sums = pl.DataFrame([keys]).with_columns(period_id=pl.lit(period.id, dtype=pl.Int64))
+            self.store.drop_usage(run, sums, pl.DataFrame(schema=REJECT_SCHEMA))
 
     def done(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
         """Note that a rate plan's usage is complete."""
@@ -152,19 +203,34 @@ class UsageReader:
         if self.is_too_early():
             self._warn_too_early(period)
             return run
+        try:
+            run = self._stage_sim_by_sim(run, period, rate_plan)
+        except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as problem:
+            self._left[rate_plan] = problem
+            return run
         self.refusals[rate_plan] = str(error)
-        return self._stage_sim_by_sim(run, period, rate_plan)
+        return run
 
     def _warn_refused(self) -> None:
-        if not self.refusals:
+        plans = [rate_plan for rate_plan in self.refusals if rate_plan not in self._warned]
+        if not plans:
             return
-        plans = [repr(rate_plan) for rate_plan in self.refusals]
-        named = ", ".join(plans[:5]) + (f" and {len(plans) - 5} more" if len(plans) > 5 else "")
+        self._warned.update(plans)
+        reason = next((f": {why}" for why in map(self.refusals.get, plans) if why), "")
         self.warnings.append(
-            f"usage of rate plan {named} was read SIM by SIM, because the carrier refuses it as a "
-            f"list: {next(iter(self.refusals.values()))}"
+            f"usage of rate plan {_named(plans)} was read SIM by SIM, because the carrier refuses it as "
+            f"a list{reason}"
         )
-        self.refusals.clear()
+
+    def _warn_left(self) -> None:
+        plans = [rate_plan for rate_plan in self._left if rate_plan not in self._warned]
+        if not plans:
+            return
+        self._warned.update(plans)
+        self.warnings.append(
+            f"usage of the SIMs on rate plan {_named(plans)}, which the carrier refuses as a list, was "
+            f"left as it was: {self._left[plans[0]]}"
+        )
 
     def _stage_plan(self, run: SyncRun, period: Period, rate_plan: str) -> SyncRun:
         """Stage one plan's usage page by page; a row that comes again counts once."""
@@ -208,7 +274,11 @@ class UsageReader:
         n_unread = 0
         for iccids in self.store.iccids_without_usage(run, rate_plan, period_id=period.id):
             for start in range(0, len(iccids), SIM_BATCH):
-                n_unread += self.stage_sims(run, period, iccids[start : start + SIM_BATCH])
+                batch = iccids[start : start + SIM_BATCH]
+                n_failed = self.stage_sims(run, period, batch)
+                if self._failure is not None and n_failed == len(batch) > FEW_SIMS:
+                    raise self._failure
+                n_unread += n_failed
         if n_unread:
             self.warnings.append(
                 f"usage of {n_unread:,} SIMs on rate plan {rate_plan!r} could not be read: "
@@ -222,13 +292,23 @@ class UsageReader:
         """Stage the whole usage of some SIMs; the number of those that could not be read.
 
         With ``only_used`` not that of SIMs that used nothing, whose usage a list tells, or does not.
+
+        Raises
+        ------
+        CarrierProtocolError
+            If the counters are not of the billing period.
         """
         pages: list[UsagePage] = []
         for iccid in iccids:
             try:
                 pages.append(self.client.sim_usage(iccid, cycle_start=period.start))
-            except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError):
-                continue
+            except (
+                RejectedByCarrierError,
+                RetryableCarrierError,
+                CarrierProtocolError,
+            ) as error:
+                self._failure = error
+        self._n_told += len(pages)
         self._require_counters(period)  # else they may be counters of the next one
         if pages:
             checked = check_usage(pages)
@@ -271,6 +351,11 @@ class UsageReader:
         )
         if warning not in self.warnings:
             self.warnings.append(warning)
+
+
+def _named(plans: list[str]) -> str:
+    named = ", ".join(map(repr, plans[:5]))
+    return f"{named} and {len(plans) - 5} more" if len(plans) > 5 else named
 
 
 def _digest(page: UsagePage) -> str:

@@ -252,3 +252,17 @@ def test_usage_sim_by_sim_is_read_of_the_known_sims_that_are_not_listed(serve, e
     account = server.account
     truth = {account.iccid[row].decode(): account.usage(row).data_bytes for row in range(120)}
     assert stored["usage_bytes"].to_list() == [truth[iccid] for iccid in stored["iccid"]]
+
+
+@pytest.mark.parametrize("error", [RetryableCarrierError, CarrierProtocolError])
+def test_a_list_of_plans_that_cannot_be_read_is_a_warning(serve, engine, error):
+    def spoil(client):
+        def rate_plans():
+            raise error("broken")
+
+        client.rate_plans = rate_plans
+
+    fleet = make_fleet(300, 1, CYCLE, as_of=NOW)
+    result = synchronise(serve(fleet, strict_dates=True), engine, prepare=spoil)
+    assert result.devices >= listed(fleet).drop_nulls("communication_plan").height
+    assert "rate plans could not be listed" in " ".join(result.warnings)

@@ -55,6 +55,13 @@ class Dying(SqlDeviceStore):
         pass
 
 
+class DyingUnchecked(Dying):
+    """The store of a process that is killed when all usage is staged and none is checked."""
+
+    def unusual_usage(self, _run):
+        raise KeyboardInterrupt
+
+
 def usage_of(engine, period):
     return load_devices(engine, 1, period).select("iccid", "usage_bytes")
 
@@ -76,6 +83,52 @@ def test_a_past_cycle_that_was_given_up_is_read_from_its_beginning_by_the_next_p
     other.dispose()
     assert usage_of(engine, 2).equals(expected)
     assert expected["usage_bytes"].count() > 40
+
+
+class BrokenData(ControlCenterApi):
+    """Tells something else than a number for what every second SIM used."""
+
+    def handle(self, method, target, body):
+        reply = super().handle(method, target, body)
+        content = content_of(reply)
+        if "/usages?" not in target or content is None:
+            return reply
+        for zone in content["zones"]:
+            for row in zone["devices"][::2]:
+                row["usage"]["dataUsage"] = "n/a"
+        return with_content(reply, content)
+
+
+@pytest.mark.parametrize("api", [BrokenData, refusing("START-20MB")])
+def test_a_run_that_reads_no_usage_publishes_none_that_another_process_left(engine, api):
+    account = small_account()
+    with served(account) as server:
+        synchronise(server, engine, reads_history=True)
+    before, past = usage_of(engine, 1), usage_of(engine, 2)
+    account.grow(50)
+    with served(account, api) as server, pytest.raises(KeyboardInterrupt):
+        synchronise(server, engine, store=DyingUnchecked, reads_history=True)
+    with served(account) as server:
+        result = synchronise(server, engine, reads_usage=False)
+        assert (result.attempt, result.usage_rows) == (2, 0)
+        assert usage_of(engine, 1).equals(before)
+        assert usage_of(engine, 2).equals(past)
+        synchronise(server, engine)
+    stored = usage_of(engine, 1).drop_nulls()
+    assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+
+
+def test_a_correction_is_taken_also_where_a_process_died_that_was_not_to_take_it(engine):
+    account, larger = small_account(), small_account()
+    larger.grow(50)
+    with served(larger) as server:
+        synchronise(server, engine)
+    with served(account) as server:
+        with pytest.raises(KeyboardInterrupt):
+            synchronise(server, engine, store=Dying)
+        assert synchronise(server, engine, accepts_lower_usage=True).attempt == 2
+    right = usage_of(engine, 1).drop_nulls()
+    assert right["usage_bytes"].to_list() == [used(account, iccid) for iccid in right["iccid"]]
 
 
 def test_usage_that_was_stored_too_high_is_corrected_on_request(engine):
@@ -189,11 +242,22 @@ def test_on_its_first_day_a_cycle_may_still_have_to_begin_at_the_carrier(engine)
 
 def test_where_the_period_is_not_the_carriers_cycle_no_sim_is_read_by_itself(engine):
     shorter = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 30))
-    with served(small_account(), refusing("START-20MB")) as server:
-        with pytest.raises(CarrierProtocolError, match="2026-10-31, the billing period"):
-            synchronise(server, engine, cycle=shorter)
+    account = small_account()
+    comer = sims_on(account, "START-2MB")[-1]  # what it used on the other plan is a part
+    account.change(account.row_of(comer), {"ratePlan": "START-20MB"}, NOW)
+    use(account, comer, 7000)
+    with served(account, refusing("START-20MB")) as server:
+        result = synchronise(server, engine, cycle=shorter)
         assert sim_calls(server) == []
-    assert load_devices(engine, 1, 1).is_empty()
+        assert "on rate plan 'START-20MB', which the carrier refuses" in result.warnings[1]
+        assert "2026-10-31, the billing period" in result.warnings[1]
+        assert {stored_bytes(engine, iccid) for iccid in sims_on(account, "START-20MB")} == {None}
+        iccid = sims_on(account, "START-2MB")[0]
+        assert stored_bytes(engine, iccid) == used(account, iccid)
+    with served(account) as server:
+        with pytest.raises(CarrierProtocolError, match="2026-10-31, the billing period"):
+            synchronise(server, engine, cycle=shorter, usage_access=UsageAccess.PER_SIM)
+        assert sim_calls(server) == []
 
 
 @pytest.mark.parametrize("usage_access", list(UsageAccess))
@@ -217,6 +281,13 @@ def test_counters_of_single_sims_are_left_alone_on_the_first_day_of_the_cycle(
         clock[0] = first + timedelta(hours=25)
         assert synchronise(server, engine, now=clock[0], **options).usage_rows == 56
     assert load_devices(engine, 1, 1)["usage_bytes"].sum() == 0  # of the new cycle
+
+
+def test_on_the_first_day_the_carriers_cycle_is_no_reason_to_change_the_period(engine):
+    early = MIDNIGHT + timedelta(hours=1)
+    with served(small_account(), clock=lambda: early - timedelta(hours=2)) as server:
+        result = synchronise(server, engine, cycle=NOVEMBER, now=early)
+    assert "periods change" not in result.summary()
 
 
 def test_on_the_first_day_only_sims_whose_usage_no_list_tells_are_left(engine):
@@ -249,15 +320,21 @@ def test_usage_on_a_plan_that_nobody_names_any_more_is_read_all_through_the_cycl
     assert (len(asked), result.flags) == (1, {})
 
 
+def leave(account, plan):
+    """Put every SIM of a plan on another one."""
+    for row in account.listed(0, None, None).tolist():
+        if account.fields(row)[2] == plan:
+            account.change(row, {"ratePlan": "FLEX-5MB"}, NOW)
+
+
 @pytest.mark.parametrize("others", ["stay", "leave"])
 def test_of_a_sim_that_left_a_plan_whose_usage_is_refused_all_usage_counts(engine, others):
     account = small_account()
     leavers = sims_on(account, "START-20MB")[: 3 if others == "stay" else None]
-    if others == "leave":
-        for row in account.listed(0, None, None).tolist():
-            if account.fields(row)[2] == "START-20MB":
-                account.change(row, {"ratePlan": "FLEX-5MB"}, NOW)
     with served(account, refusing("START-20MB")) as server:
+        if others == "leave":
+            synchronise(server, engine)
+            leave(account, "START-20MB")
         for iccid in leavers:
             account.change(account.row_of(iccid), {"ratePlan": "FLEX-5MB"}, NOW)
             use(account, iccid, 7000)
@@ -271,6 +348,26 @@ def test_of_a_sim_that_left_a_plan_whose_usage_is_refused_all_usage_counts(engin
     assert result.flags == {}
     stored = usage_of(engine, 1).drop_nulls()
     assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+
+
+def test_a_refused_plan_on_which_no_sim_was_seen_costs_no_call_per_sim(engine):
+    account = small_account()
+    leave(account, "START-20MB")
+    with served(account, refusing("START-20MB")) as server:
+        result = synchronise(server, engine)
+        assert (sim_calls(server), result.warnings) == ([], ())
+
+
+@pytest.mark.parametrize("plan", ["MISSPELT", "START-20MB"])
+def test_a_past_cycle_is_given_up_only_for_a_refused_plan_that_matters(engine, plan):
+    known = REQUEST.known_rate_plans | {"MISSPELT"}
+    api = refusing(plan, lambda query: query["cycleStartDate"] == "2026-09-01")
+    with served(small_account(), api) as server:
+        result = synchronise(server, engine, reads_history=True, known_rate_plans=known)
+    is_given_up = plan == "START-20MB"
+    said = ["from 2026-09-01 was left as it is" in warning for warning in result.warnings]
+    assert said == [True] * is_given_up
+    assert (usage_of(engine, 2)["usage_bytes"].count() == 0) == is_given_up
 
 
 def test_a_plan_of_the_catalogue_that_the_carrier_does_not_know_costs_no_call_per_sim(engine):
@@ -312,3 +409,47 @@ def test_an_activation_date_that_could_not_be_read_is_asked_for_again_until_it_i
             account.fields(account.row_of(iccid)),
             activated.date(),
         )
+
+
+class BrokenSims(ControlCenterApi):
+    """Redirects the calls for single SIMs' usage."""
+
+    def handle(self, method, target, body):
+        reply = super().handle(method, target, body)
+        return replace(reply, status=302) if "/ctdUsages" in target else reply
+
+
+@pytest.mark.parametrize("plans", [("START-2MB", "FLEX-5MB"), ("START-20MB",)])
+@pytest.mark.parametrize("is_essential", [True, False])
+def test_where_no_sims_usage_can_be_read_the_run_ends(engine, is_essential, plans):
+    fleet = small_fleet().filter(pl.col("rate_plan").is_in(plans))
+    small = fleet if len(plans) > 1 else fleet.head(4)
+    access = UsageAccess.BY_RATE_PLAN if is_essential else UsageAccess.PER_SIM
+    with (
+        served(small_account(small), BrokenSims, is_essential=is_essential) as server,
+        pytest.raises(CarrierProtocolError),
+    ):
+        synchronise(server, engine, usage_access=access)
+    assert load_devices(engine, 1, 1).is_empty()
+
+
+def test_where_only_a_refused_plans_sims_cannot_be_read_they_are_left_as_they_were(engine):
+    account = small_account()
+
+    class Broken(BrokenSims, refusing("START-20MB")):
+        pass
+
+    with served(account, Broken) as server:
+        result = synchronise(server, engine)
+    (warning,) = [text for text in result.warnings if "was left as it was" in text]
+    assert "on rate plan 'START-20MB', which the carrier refuses as a list" in warning
+    assert {stored_bytes(engine, iccid) for iccid in sims_on(account, "START-20MB")} == {None}
+
+
+def test_a_run_that_goes_on_says_again_what_was_read_sim_by_sim(engine):
+    with served(small_account(), refusing("START-20MB")) as server:
+        with pytest.raises(KeyboardInterrupt):
+            synchronise(server, engine, store=Dying)
+        result = synchronise(server, engine)
+    assert result.attempt == 2
+    assert "usage of rate plan 'START-20MB' was read SIM by SIM" in result.summary()
