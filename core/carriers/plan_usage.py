@@ -220,15 +220,28 @@ def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _usage_row(zone: str, device: Mapping[str, Any]) -> tuple[object, ...]:
     usage = device.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    sms = sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage")))
-    voice = sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage")))
-    data = data_bytes(usage.get("dataUsage"), sms, voice)
-    return text(device.get("deviceId")), zone, data, sms, voice
+    sms, voice = (
+        sum_counts(told_count(usage.get(f"{kind}MOUsage")), told_count(usage.get(f"{kind}MTUsage")))
+        for kind in ("sms", "voice")
+    )
+    return text(device.get("deviceId")), zone, *usage_numbers(usage.get("dataUsage"), sms, voice)
 
 
-def data_bytes(value: object, sms: int | None, voice: int | None) -> int | None:
-    """Read data usage; what is not told is 0 only beside SMS or voice that was used (U1).
+def told_count(value: object) -> int | None:
+    """Read a count; empty text tells as little as null, and counts 0."""
+    return count(None if _is_empty(value) else value)
 
-    Else a row without it tells nothing about the SIM, and that is unreadable: None.
+
+def usage_numbers(
+    data: object, sms: int | None, voice: int | None
+) -> tuple[int | None, int | None, int | None, bool]:
+    """Return data, SMS and voice of a row, and whether it tells any usage (U1).
+
+    Data that is not told is 0 beside SMS or voice that was used; a row without any tells nothing.
     """
-    return count(value) if value is not None or sms or voice else None
+    is_told = not _is_empty(data) or sms != 0 or voice != 0
+    return told_count(data), sms, voice, is_told
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -18,7 +18,7 @@ from core.simulator.account import simulated_account
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
-from core.sync.validation import NOT_A_NUMBER, check_usage
+from core.sync.validation import NOT_TOLD, check_usage
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -198,22 +198,25 @@ def test_zones_without_a_name_add_up(carrier, is_version_asked):
     assert told(client) == true_usage(server)
 
 
-def test_data_that_is_not_told_is_rejected_unless_sms_or_voice_is(carrier):
+def test_a_row_without_data_tells_nothing_unless_it_has_sms_or_voice(carrier):
     fault = Fault(kind=FaultKind.NO_DATA_USAGE, times=99)
     client, _ = carrier(faults=[fault])
     [page] = client.usage_pages(PLAN, CYCLE.start_date)
     used = pl.any_horizontal(pl.col("sms_count", "voice_seconds") > 0)
     rows = page.rows
     assert rows.filter(used)["usage_bytes"].to_list() == [0] * rows.filter(used).height
-    assert rows.filter(~used)["usage_bytes"].null_count() == rows.filter(~used).height > 0
+    assert rows["is_told"].equals(rows.select(used).to_series(), check_names=False)
+    assert not rows["is_told"].all()
     assert rows.select("sms_count", "voice_seconds").null_count().row(0) == (0, 0)
     checked = check_usage([page])
-    assert checked.rejects["reason"].to_list() == [NOT_A_NUMBER] * rows.filter(~used).height
+    alone = rows.filter(~pl.col("is_told").any().over("iccid"))
+    assert checked.rejects["reason"].to_list() == [NOT_TOLD] * alone.height
+    assert checked.spoilt.is_empty()
     for iccid, sms, voice in (
         rows.group_by("iccid").agg(pl.sum("sms_count", "voice_seconds")).rows()
     ):
         own = client.sim_usage(iccid).rows
-        assert own["usage_bytes"].to_list() == [0 if sms or voice else None]
+        assert own["is_told"].to_list() == [sms + voice > 0]
 
 
 def test_a_byte_order_mark_is_passed_over(carrier):
