@@ -11,14 +11,21 @@ import pytest
 from core.carriers.base import UsageAccess
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError, UnknownCycleError
-from core.simulator.api import ControlCenterApi
+from core.simulator.api import ApiError, ControlCenterApi
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.spoil import content_of, with_content
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
 from core.storage.engine import open_engine
 from core.storage.sync_rejects import load_rejects
-from tests.faults.small_account import NOW, make_database, small_account, small_fleet
+from core.sync.run import sync_devices
+from tests.faults.small_account import (
+    NOW,
+    make_database,
+    opened_client,
+    small_account,
+    small_fleet,
+)
 from tests.integration.sync_acts import (
     REQUEST,
     refusing,
@@ -75,6 +82,46 @@ def test_a_past_cycle_that_was_given_up_is_read_from_its_beginning_by_the_next_p
     expected = usage_of(other, 2)
     other.dispose()
     assert usage_of(engine, 2).equals(expected)
+    assert expected["usage_bytes"].count() > 40
+
+
+class DyingOnAnOlderVersion(Dying):
+    """The store of a process that is killed after the second page of an older version's usage."""
+
+    def stage_usage(self, run, rows, rejects, progress, **more):
+        super().stage_usage(run, rows, rejects, progress, **more)
+        if progress.usage.page == 2 and rows["zone"].str.starts_with("1: ").any():
+            raise KeyboardInterrupt
+
+
+class ShortNewest(ControlCenterApi):
+    """Has one page of usage on the newest version, and an answer of its own to what is behind it."""
+
+    def _usage_by_plan(self, query):
+        if "ratePlanVersion" not in query and query["pageNumber"] != "1":
+            raise ApiError(400, "10000099", "No such page.")
+        return super()._usage_by_plan(query)
+
+
+def test_a_process_that_died_on_an_older_version_of_a_plan_is_continued(engine, template, tmp_path):
+    plans = ("START-2MB", "START-20MB", "FLEX-5MB")
+    switches = {"plans_with_two_versions": plans, "splits_usage_by_version": True}
+
+    def run(engine, store=SqlDeviceStore):
+        with opened_client(server.base_url) as client:
+            return sync_devices(client, store(engine), REQUEST, clock=lambda: NOW)
+
+    with served(small_account(), ShortNewest, always_says_last=True, **switches) as server:
+        with pytest.raises(KeyboardInterrupt):
+            run(engine, DyingOnAnOlderVersion)
+        assert run(engine).attempt == 2
+        assert sim_calls(server) == []
+        (tmp_path / "other.db").write_bytes(template.read_bytes())
+        other = open_engine(f"sqlite:///{tmp_path / 'other.db'}")
+        run(other)
+    expected = usage_of(other, 1)
+    other.dispose()
+    assert usage_of(engine, 1).equals(expected)
     assert expected["usage_bytes"].count() > 40
 
 
