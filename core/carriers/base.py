@@ -28,6 +28,7 @@ USAGE_PAGE_SCHEMA: dict[str, pl.DataType] = {
     "usage_bytes": pl.Int64(),
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),
+    "is_told": pl.Boolean(),  # false: the row has no usage of any kind, which is not 0 (U1)
 }
 """Columns of a usage page; a SIM has one row per zone, and null where a number was unreadable."""
 

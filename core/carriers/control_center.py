@@ -42,7 +42,6 @@ from core.carriers.forward_pages import ForwardPage, forward_pages
 from core.carriers.http import CarrierHttp, ErrorCodes, JsonReply, RetryPolicy
 from core.carriers.http_account import HttpAccountClient
 from core.carriers.json_values import (
-    count,
     flag,
     frame,
     frame_of_columns,
@@ -50,7 +49,7 @@ from core.carriers.json_values import (
     text,
 )
 from core.carriers.limiter import Limiter, limiter_for
-from core.carriers.plan_usage import PlanUsage, data_bytes
+from core.carriers.plan_usage import PlanUsage, told_count, usage_numbers
 from core.errors import (
     CarrierAuthError,
     CarrierProtocolError,
@@ -237,9 +236,12 @@ class ControlCenterClient(HttpAccountClient):
     def sim_usage(self, iccid: str, *, cycle_start: date | None = None) -> UsagePage:  # noqa: ARG002
         """Read the current cycle's usage of one SIM: a page of one row; no other cycle is told."""
         content = self._http.get(f"{API_ROOT}/devices/{quote(iccid, safe='')}/ctdUsages").content
-        sms, voice = count(content.get("ctdSMSUsage")), count(content.get("ctdVoiceUsage"))
-        data = data_bytes(content.get("ctdDataUsage"), sms, voice)
-        row = (text(content.get("iccid")) or iccid, "", data, sms, voice)
+        sms, voice = (
+            told_count(content.get("ctdSMSUsage")),
+            told_count(content.get("ctdVoiceUsage")),
+        )
+        numbers = usage_numbers(content.get("ctdDataUsage"), sms, voice)
+        row = (text(content.get("iccid")) or iccid, "", *numbers)
         return UsagePage(number=1, rows=frame([row], USAGE_PAGE_SCHEMA), raw=(content,))
 
     def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:

@@ -50,7 +50,12 @@ ReadPage = Callable[[int], ForwardPage | None]
 
 
 def forward_pages(
-    read_page: ReadPage, *, max_pages: int, what: str, first_page: int = 1
+    read_page: ReadPage,
+    *,
+    max_pages: int,
+    what: str,
+    first_page: int = 1,
+    believes_empty: bool = False,
 ) -> Iterator[ForwardPage]:
     """Yield the pages of a list in order; a page may come more than once.
 
@@ -62,6 +67,9 @@ def forward_pages(
         Pages after which the list is taken to never end, at least 1.
     what
         The list as errors name it.
+    believes_empty
+        Whether a list that begins with an empty last page is empty without a second look: for lists of
+        which most are.
 
     Raises
     ------
@@ -73,7 +81,10 @@ def forward_pages(
     ahead: ForwardPage | None = None
     n_empty = 0
     for number in range(first_page, max(max_pages, first_page) + 1):
-        page = ahead or _read(read_page, number, before, what)
+        if believes_empty and before is None:
+            page = read_page(number)
+        else:
+            page = ahead or _read(read_page, number, before, what)
         if _is_repeated(page, before):
             before, page = _both_again(read_page, number, what)
             yield before

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 MOST_VERSIONS = 20
 """Versions of a plan that are asked for at most, counted from the newest."""
 
+UNUSED_VERSIONS = 3
+"""Older versions in a row without usage after which no older one is asked for."""
+
 _BEYOND_THE_NEWEST = 1000
 
 ReadVersion = Callable[[int | None], Iterator[UsagePage]]
@@ -56,7 +59,8 @@ class PlanUsage:
     newest_versions
         Newest version by rate plan; None: not read yet.
     tells_versions
-        Whether usage is told by version; None: not known yet.
+        Whether usage is told by version; False also where the carrier failed when that was to be found
+        out; None: not known yet.
     """
 
     read_page: Callable[[Mapping[str, str], int], JsonReply | None]
@@ -78,6 +82,8 @@ class PlanUsage:
             If a list cannot be read completely; a version that is refused from its first page on
             ends the reading instead.
         """
+        # The list without a version must not be the older one: of a plan published in between.
+        newest = self._newest_version(rate_plan)
 
         def read(version: int | None, first: int = 1) -> Iterator[UsagePage]:
             pages = forward_pages(
@@ -85,12 +91,11 @@ class PlanUsage:
                 max_pages=max_pages,
                 what=f"usage of rate plan {rate_plan!r}",
                 first_page=first,
+                believes_empty=version is not None and version < newest,
             )
             for page in pages:
                 yield UsagePage(number=page.number, rows=page.rows, raw=page.raw)
 
-        # The list without a version must not be the older one: of a plan published in between.
-        newest = self._newest_version(rate_plan)
         yield from read(None, first_page)
         if self._unlisted is not None:
             self._note(
@@ -101,26 +106,39 @@ class PlanUsage:
 
     def _older_pages(self, rate_plan: str, read: ReadVersion, newest: int) -> Iterator[UsagePage]:
         oldest = max(newest - MOST_VERSIONS + 1, 1)
+        n_unused = 0
         for version in range(newest - 1, oldest - 1, -1):
-            if self.tells_versions is False:
+            if self.tells_versions is False or n_unused == UNUSED_VERSIONS:
                 return
-            pages = read(version)
-            try:
-                first = next(pages, None)
-            except RejectedByCarrierError as error:
-                logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
-                self._note_refusal(read, newest, error)
+            pages = self._begun(rate_plan, version, read, newest)
+            if pages is None:
                 return
-            for page in chain([] if first is None else [first], pages):
+            n_unused += 1
+            for page in pages:
                 if not page.rows.height:
                     continue
                 if not self._is_by_version(read, newest):
                     return
+                if page.rows["is_told"].any():
+                    n_unused = 0
                 yield page
         if oldest > 1:
             self._note(
                 f"usage on versions of rate plan {rate_plan!r} before number {oldest} is not read"
             )
+
+    def _begun(
+        self, rate_plan: str, version: int, read: ReadVersion, newest: int
+    ) -> Iterator[UsagePage] | None:
+        """Begin to read an older version; None where its first page is refused."""
+        pages = read(version)
+        try:
+            first = next(pages, None)
+        except RejectedByCarrierError as error:
+            logger.info("version %d of rate plan %r: %s", version, rate_plan, error)
+            self._note_refusal(read, newest, error)
+            return None
+        return chain([] if first is None else [first], pages)
 
     def _is_by_version(self, read: ReadVersion, newest: int) -> bool:
         """Whether rows that came for an older version are of that version.
@@ -129,13 +147,30 @@ class PlanUsage:
         has them, too, since usage does not vanish within a cycle.
         """
         if self.tells_versions is None:
-            self.tells_versions = not _has_rows(read(newest + _BEYOND_THE_NEWEST))
-            if not self.tells_versions:
-                self._note(
-                    "the carrier tells the same usage whatever version of a rate plan is asked for: it "
-                    "is counted once; ask the carrier whether it is the usage on all versions"
-                )
+            self.tells_versions = self._find_out(read(newest + _BEYOND_THE_NEWEST))
         return self.tells_versions
+
+    def _find_out(self, impossible: Iterator[UsagePage]) -> bool:
+        """Whether a version that cannot exist has no usage; False where the carrier cannot answer."""
+        try:
+            has_rows = any(page.rows.height for page in impossible)
+        except RateLimitedError:
+            raise
+        except RejectedByCarrierError as error:
+            logger.info("a version that cannot exist: %s", error)
+            return True
+        except (RetryableCarrierError, CarrierProtocolError) as error:
+            self._note(
+                "usage on older versions of rate plans is not read in this run, because the carrier "
+                f"failed when it was to be found out whether it tells usage by version: {error}"
+            )
+            return False
+        if has_rows:
+            self._note(
+                "the carrier tells the same usage whatever version of a rate plan is asked for: it "
+                "is counted once; ask the carrier whether it is the usage on all versions"
+            )
+        return not has_rows
 
     def _note_refusal(self, read: ReadVersion, newest: int, error: CarrierError) -> None:
         """Tell a version that is no more from an account that refuses to hear of versions."""
@@ -197,17 +232,6 @@ class PlanUsage:
             self.notes.append(note)
 
 
-def _has_rows(pages: Iterator[UsagePage]) -> bool:
-    """Whether a version has usage; none where the carrier cannot answer for it at all."""
-    try:
-        return any(page.rows.height for page in pages)
-    except RateLimitedError:
-        raise
-    except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError) as error:
-        logger.info("a version that cannot exist: %s", error)
-        return False
-
-
 def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Names of a page's zones; one without a name has its place among those, so that they add up."""
     n_unnamed = 0
@@ -220,15 +244,28 @@ def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _usage_row(zone: str, device: Mapping[str, Any]) -> tuple[object, ...]:
     usage = device.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    sms = sum_counts(count(usage.get("smsMOUsage")), count(usage.get("smsMTUsage")))
-    voice = sum_counts(count(usage.get("voiceMOUsage")), count(usage.get("voiceMTUsage")))
-    data = data_bytes(usage.get("dataUsage"), sms, voice)
-    return text(device.get("deviceId")), zone, data, sms, voice
+    sms, voice = (
+        sum_counts(told_count(usage.get(f"{kind}MOUsage")), told_count(usage.get(f"{kind}MTUsage")))
+        for kind in ("sms", "voice")
+    )
+    return text(device.get("deviceId")), zone, *usage_numbers(usage.get("dataUsage"), sms, voice)
 
 
-def data_bytes(value: object, sms: int | None, voice: int | None) -> int | None:
-    """Read data usage; what is not told is 0 only beside SMS or voice that was used (U1).
+def told_count(value: object) -> int | None:
+    """Read a count; empty text tells as little as null, and counts 0."""
+    return count(None if _is_empty(value) else value)
 
-    Else a row without it tells nothing about the SIM, and that is unreadable: None.
+
+def usage_numbers(
+    data: object, sms: int | None, voice: int | None
+) -> tuple[int | None, int | None, int | None, bool]:
+    """Return data, SMS and voice of a row, and whether it tells any usage (U1).
+
+    Data that is not told is 0 beside SMS or voice that was used; a row without any tells nothing.
     """
-    return count(value) if value is not None or sms or voice else None
+    is_told = not _is_empty(data) or sms != 0 or voice != 0
+    return told_count(data), sms, voice, is_told
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())

@@ -282,7 +282,7 @@ class ThingSpaceClient(HttpAccountClient):
         for day in days:
             data = sum_counts(data, count(day.get("bytesUsed")))
             sms = sum_counts(sms, count(day.get("smsUsed")))
-        rows = frame([(iccid, "", data, sms, 0)], USAGE_PAGE_SCHEMA)
+        rows = frame([(iccid, "", data, sms, 0, True)], USAGE_PAGE_SCHEMA)
         return UsagePage(number=1, rows=rows, raw=({"iccid": iccid, "usageHistory": days},))
 
     def rate_plans(self, *, max_pages: int = RATE_PLAN_PAGE_LIMIT) -> pl.DataFrame:  # noqa: ARG002

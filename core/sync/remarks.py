@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from core.sync.store import DeviceStore, PublishCounts, RunCounts, SyncRun
-from core.sync.validation import USAGE_FELL
+from core.sync.validation import USAGE_FELL, USAGE_UNREADABLE
 
-REMOVED_PERCENT, FALLEN_PERCENT, FEW = 10, 5, 10
-"""Shares of SIMs that are gone, or whose usage fell, above which it may be a fault; ``FEW`` never are."""
+REMOVED_PERCENT, FALLEN_PERCENT, UNREADABLE_PERCENT, FEW = 10, 5, 5, 10
+"""Shares of SIMs that are gone, whose usage fell, or was not to be read, above which it may be a fault.
+
+``FEW`` SIMs never are.
+"""
 
 
 def before_usage(store: DeviceStore, run: SyncRun, known_rate_plans: Collection[str]) -> list[str]:
@@ -20,7 +23,7 @@ def after_publish(
     counted: RunCounts, counts: PublishCounts, *, accepts_lower_usage: bool
 ) -> list[str]:
     """Warn about what was published."""
-    warnings = _removed(counted, counts)
+    warnings = [*_removed(counted, counts), *_unreadable(counted, counts)]
     if not accepts_lower_usage:
         warnings += _fallen(counted, counts)
     if counts.kept:
@@ -50,6 +53,18 @@ def _fallen(counted: RunCounts, counts: PublishCounts) -> list[str]:
         f"the carrier tells less usage than before of {n_fell:,} of {n_told:,} SIMs, which keep the "
         "larger figures: check some of them at the carrier, and if its figures are right, take them "
         "with `carrier-opt sync --accept-lower-usage`"
+    )
+    return [warning]
+
+
+def _unreadable(counted: RunCounts, counts: PublishCounts) -> list[str]:
+    n_unreadable = counted.flags.get(USAGE_UNREADABLE, 0)
+    n_told = counts.usage_rows + n_unreadable
+    if not _is_many(n_unreadable, n_told, UNREADABLE_PERCENT):
+        return []
+    warning = (
+        f"usage of {n_unreadable:,} of {n_told:,} SIMs could not be read and stays as it was known: the "
+        "rejected rows of the run have what the carrier sent"
     )
     return [warning]
 

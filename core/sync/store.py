@@ -38,7 +38,7 @@ USAGE_STAGE_SCHEMA: dict[str, pl.DataType] = {
 """Columns of :meth:`DeviceStore.stage_usage`."""
 
 UNREADABLE = -1
-"""Staged bytes of a row that was rejected: what else its SIM used in the period is a part only."""
+"""Staged bytes of a row that cannot be read: what else its SIM used in the period is a part only."""
 
 ACTIVATION_STAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),

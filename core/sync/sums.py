@@ -18,6 +18,6 @@ def check_sums(store: DeviceStore, run: SyncRun, *, accepts_lower: bool) -> None
     lasting = ("spike", "fell") if accepts_lower else ("spike",)
     for sums in store.unusual_usage(run):
         impossible = sums.filter(pl.col("problem") == "impossible")
-        flagged = sums.filter(pl.col("problem").is_in(["fell", "spike"]))
+        flagged = sums.filter(pl.col("problem").is_in(["unreadable", "fell", "spike"]))
         rejects = pl.concat([sum_rejects(impossible), usage_flags(flagged)])
         store.drop_usage(run, sums.filter(~pl.col("problem").is_in(lasting)), rejects)

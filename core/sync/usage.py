@@ -259,7 +259,10 @@ class UsageReader:
         if place is None or (place.period_id, place.rate_plan) != (period.id, rate_plan):
             return read(1)
         rest = read(place.page)
-        boundary = next(rest, None)
+        try:
+            boundary = next(rest, None)
+        except (RejectedByCarrierError, RetryableCarrierError, CarrierProtocolError):
+            boundary = None  # the page may have been one of an older version, whose list is longer
         if boundary is None or _digest(boundary) != place.digest:
             return read(1)
         return chain([boundary], rest)

@@ -17,13 +17,19 @@ MISSING_VALUE = "missing_value"
 """Reason: null, empty or blank."""
 
 NOT_A_NUMBER = "not_a_number"
-"""Reason: usage that is not told, or cannot be read as a whole number."""
+"""Reason: usage that cannot be read as a whole number."""
+
+NOT_TOLD = "not_told"
+"""Reason: a row without any usage of a SIM of which no other row tells some; it says nothing (U1)."""
 
 OUT_OF_RANGE = "out_of_range"
 """Reason: usage below 0 or beyond what one SIM can use in a cycle."""
 
 USAGE_FELL = "usage_fell"
 """Flag: less usage than was known of the same cycle, which stays: counters only grow within a cycle."""
+
+USAGE_UNREADABLE = "usage_unreadable"
+"""Flag: a part of a SIM's usage could not be read, so that what was known of it stays."""
 
 USAGE_SPIKE = "usage_spike"
 """Flag: far more usage than in the cycle before."""
@@ -38,6 +44,8 @@ _USAGE_LIMITS = {
     "voice_seconds": MAX_COUNT,
 }
 _PLACE = ("page", "row")
+_FLAGS = {"unreadable": USAGE_UNREADABLE, "fell": USAGE_FELL, "spike": USAGE_SPIKE}
+"""Flags by the problem of a SIM's staged usage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +61,10 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CheckedUsage(Checked):
-    """Checked usage; ``spoilt`` has ``iccid`` and ``zone`` of the rejected rows that name a SIM."""
+    """Checked usage; ``spoilt`` has ``iccid`` and ``zone`` of rows with usage that cannot be read.
+
+    Rows that tell nothing are none of them: they take nothing away from what other rows tell.
+    """
 
     spoilt: pl.DataFrame
 
@@ -82,17 +93,23 @@ def check_devices(pages: Sequence[DevicePage]) -> Checked:
 
 
 def check_usage(pages: Sequence[UsagePage]) -> CheckedUsage:
-    """Check usage rows of one or more pages, vectorised; each row has at most one reason."""
+    """Check usage rows of one or more pages, vectorised; each row has at most one reason.
+
+    A row that tells nothing is passed over beside one of the same SIM that tells some usage.
+    """
     rows = _placed(pages).with_columns(pl.col("iccid").str.strip_chars().replace("", None))
+    is_told, has_sim = pl.col("is_told"), pl.col("iccid").is_not_null()
+    rows = rows.filter(is_told | ~(has_sim & is_told.any().over("iccid")))
     problems: list[tuple[pl.Expr, str, str | pl.Expr]] = [
-        (pl.col("iccid").is_null(), "iccid", MISSING_VALUE)
+        (~has_sim, "iccid", MISSING_VALUE),
+        (~is_told, "usage_bytes", NOT_TOLD),
     ]
     for name, largest in _USAGE_LIMITS.items():
         problems.append((pl.col(name).is_null(), name, NOT_A_NUMBER))
         problems.append((~pl.col(name).is_between(0, largest), name, OUT_OF_RANGE))
     rows = _with_first_problem(rows, problems)
     checked = _split(rows, pages, "usage", ("iccid", "zone", *_USAGE_LIMITS))
-    is_spoilt = pl.col("reason").is_not_null() & pl.col("iccid").is_not_null()
+    is_spoilt = pl.col("reason").is_not_null() & is_told & has_sim
     return CheckedUsage(
         good=checked.good,
         rejects=checked.rejects,
@@ -106,9 +123,10 @@ def sum_rejects(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def usage_flags(sums: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of ``REJECT_SCHEMA`` for usage that is kept, but unusual (C4)."""
-    reason = pl.when(pl.col("problem") == "fell").then(pl.lit(USAGE_FELL))
-    return _about_sums(sums, "flag", reason.otherwise(pl.lit(USAGE_SPIKE)))
+    """Return rows of ``REJECT_SCHEMA`` for usage that is unusual, or of which a part is missing (C4)."""
+    readable = pl.when(pl.col("problem") != "unreadable").then("usage_bytes")
+    reason = pl.col("problem").replace_strict(_FLAGS, return_dtype=pl.String)
+    return _about_sums(sums.with_columns(usage_bytes=readable), "flag", reason)
 
 
 def _about_sums(sums: pl.DataFrame, source: str, reason: pl.Expr) -> pl.DataFrame:
@@ -118,7 +136,7 @@ def _about_sums(sums: pl.DataFrame, source: str, reason: pl.Expr) -> pl.DataFram
         pl.lit(0, dtype=pl.Int64).alias("page"),
         pl.lit(0, dtype=pl.Int64).alias("row"),
         pl.lit("usage_bytes").alias("column"),
-        pl.col("usage_bytes").cast(pl.String).alias("value"),
+        pl.col("usage_bytes").cast(pl.String).fill_null("").alias("value"),
         reason.alias("reason"),
         pl.Series("raw", raw, dtype=pl.String),
         pl.col("iccid"),

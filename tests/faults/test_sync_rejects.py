@@ -172,14 +172,15 @@ def test_each_bad_usage_row_is_rejected_or_flagged_and_the_others_are_right(
         result = synchronise(server.base_url, database, ASKED)
     found = rejects(database, result.run_id)
     assert result.rejects == {"no_details": 1, "not_a_number": 3, "out_of_range": 3}
-    assert result.flags == {"usage_fell": 1, "usage_spike": 1}
+    assert result.flags == {"usage_fell": 1, "usage_spike": 1, "usage_unreadable": len(chosen)}
     for iccid, (edit, reason, column) in chosen.items():
         raw = [json.loads(r) for s, c, why, r in found if (s, c, why) == ("usage", column, reason)]
         assert [r["usage"] | edit == r["usage"] for r in raw if r.get("deviceId") == iccid] == [
             True
         ]
-    about = {reason: json.loads(r)["iccid"] for s, _, reason, r in found if s == "flag"}
-    assert about == {"usage_fell": fell, "usage_spike": spike}
+    about = {(reason, json.loads(r)["iccid"]) for s, _, reason, r in found if s == "flag"}
+    unread = {("usage_unreadable", iccid) for iccid in chosen}
+    assert about == {("usage_fell", fell), ("usage_spike", spike), *unread}
     sums = [json.loads(r) for s, _, _, r in found if s == "usage" and '"usage_bytes"' in r]
     assert [(one["iccid"], one["usage_bytes"]) for one in sums] == [(added, MAX_USAGE_BYTES + 1)]
     stored = stored_sims(database)

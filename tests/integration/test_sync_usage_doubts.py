@@ -11,14 +11,21 @@ import pytest
 from core.carriers.base import UsageAccess
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError, UnknownCycleError
-from core.simulator.api import ControlCenterApi
+from core.simulator.api import ApiError, ControlCenterApi
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.spoil import content_of, with_content
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
 from core.storage.engine import open_engine
 from core.storage.sync_rejects import load_rejects
-from tests.faults.small_account import NOW, make_database, small_account, small_fleet
+from core.sync.run import sync_devices
+from tests.faults.small_account import (
+    NOW,
+    make_database,
+    opened_client,
+    small_account,
+    small_fleet,
+)
 from tests.integration.sync_acts import (
     REQUEST,
     refusing,
@@ -131,6 +138,46 @@ def test_a_correction_is_taken_also_where_a_process_died_that_was_not_to_take_it
     assert right["usage_bytes"].to_list() == [used(account, iccid) for iccid in right["iccid"]]
 
 
+class DyingOnAnOlderVersion(Dying):
+    """The store of a process that is killed after the second page of an older version's usage."""
+
+    def stage_usage(self, run, rows, rejects, progress, **more):
+        super().stage_usage(run, rows, rejects, progress, **more)
+        if progress.usage.page == 2 and rows["zone"].str.starts_with("1: ").any():
+            raise KeyboardInterrupt
+
+
+class ShortNewest(ControlCenterApi):
+    """Has one page of usage on the newest version, and an answer of its own to what is behind it."""
+
+    def _usage_by_plan(self, query):
+        if "ratePlanVersion" not in query and query["pageNumber"] != "1":
+            raise ApiError(400, "10000099", "No such page.")
+        return super()._usage_by_plan(query)
+
+
+def test_a_process_that_died_on_an_older_version_of_a_plan_is_continued(engine, template, tmp_path):
+    plans = ("START-2MB", "START-20MB", "FLEX-5MB")
+    switches = {"plans_with_two_versions": plans, "splits_usage_by_version": True}
+
+    def run(engine, store=SqlDeviceStore):
+        with opened_client(server.base_url) as client:
+            return sync_devices(client, store(engine), REQUEST, clock=lambda: NOW)
+
+    with served(small_account(), ShortNewest, always_says_last=True, **switches) as server:
+        with pytest.raises(KeyboardInterrupt):
+            run(engine, DyingOnAnOlderVersion)
+        assert run(engine).attempt == 2
+        assert sim_calls(server) == []
+        (tmp_path / "other.db").write_bytes(template.read_bytes())
+        other = open_engine(f"sqlite:///{tmp_path / 'other.db'}")
+        run(other)
+    expected = usage_of(other, 1)
+    other.dispose()
+    assert usage_of(engine, 1).equals(expected)
+    assert expected["usage_bytes"].count() > 40
+
+
 def test_usage_that_was_stored_too_high_is_corrected_on_request(engine):
     account, larger = small_account(), small_account()
     larger.grow(50)
@@ -207,12 +254,110 @@ def test_of_a_sim_with_a_row_that_cannot_be_read_no_part_is_taken_for_the_whole(
     account.grow(50)
     with served(account, RoamingUnread) as server:
         result = synchronise(server, engine)
-    found = load_rejects(engine, result.run_id)
+    found = load_rejects(engine, result.run_id).filter(pl.col("source") == "usage")
     assert result.rejects == {"not_a_number": found.height}
+    assert result.flags == {"usage_unreadable": found["iccid"].n_unique()}
     assert roaming <= set(found["iccid"])
     assert {iccid: stored_bytes(engine, iccid) for iccid in roaming} == before
     others = set(usage_of(engine, 1).drop_nulls()["iccid"]) - set(found["iccid"])
     assert all(stored_bytes(engine, iccid) == used(account, iccid) for iccid in others)
+
+
+def edited(edit, base=ControlCenterApi):
+    """An API of which ``edit`` changes the JSON of answers about usage, called with it and the target."""
+
+    class Edited(base):
+        def handle(self, method, target, body):
+            reply = super().handle(method, target, body)
+            content = content_of(reply)
+            if ("/usages?" not in target and "/ctdUsages" not in target) or content is None:
+                return reply
+            edit(content, target)
+            return with_content(reply, content)
+
+    return Edited
+
+
+def untold(zones, value):
+    """Rows without usage of the SIMs in some zones."""
+    usage = {"dataUsage": value, "smsMOUsage": value, "voiceMTUsage": value}
+    iccids = {row["deviceId"] for zone in zones for row in zone["devices"]}
+    return [{"deviceId": iccid, "usage": usage} for iccid in sorted(iccids)]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("where", ["another zone", "an older version"])
+def test_rows_that_tell_nothing_take_no_usage_away(engine, where, value):
+    seen = []
+
+    def edit(content, target):
+        seen.extend(content["zones"])
+        if where == "another zone" and content["zones"]:
+            rows = untold(content["zones"], value)
+            content["zones"].append({"zone": "Abroad", "devices": rows})
+        if "ratePlanVersion=1&" in target:
+            content["zones"] = [{"zone": "US Home", "devices": untold(seen, value)}]
+
+    account = small_account()
+    plans = ("START-2MB", "START-20MB", "FLEX-5MB") if where == "an older version" else ()
+    switches = {"plans_with_two_versions": plans, "versions_in_use": (2, 3)}
+    with served(account, edited(edit), **switches) as server:
+        result = synchronise(server, engine)
+    stored = usage_of(engine, 1).drop_nulls()
+    assert stored.height > 40
+    assert stored["usage_bytes"].to_list() == [used(account, iccid) for iccid in stored["iccid"]]
+    assert result.rejects.keys() == (set() if where == "another zone" else {"not_told"})
+    assert (result.flags, result.warnings) == ({}, ())
+
+
+def test_a_sim_of_which_no_row_tells_usage_has_no_usage_row(engine):
+    def edit(content, _):
+        for zone in content["zones"]:
+            zone["devices"] = untold([zone], None)
+
+    with served(small_account(), edited(edit)) as server:
+        result = synchronise(server, engine)
+    assert usage_of(engine, 1)["usage_bytes"].null_count() == 56
+    assert (list(result.rejects), result.flags, result.usage_rows) == (["not_told"], {}, 0)
+
+
+def test_a_sim_that_tells_nothing_by_itself_keeps_what_lists_tell_of_it(engine):
+    def edit(content, _):
+        for name in content:
+            if name.startswith("ctd"):
+                content[name] = None
+
+    account = small_account()
+    mover = sims_on(account, "START-20MB")[0]
+    account.change(account.row_of(mover), {"ratePlan": "FLEX-5MB"}, NOW)
+    use(account, mover, 7000)
+    with served(account, edited(edit, refusing("START-20MB"))) as server:
+        result = synchronise(server, engine)
+        assert any(mover in call for call in sim_calls(server))
+    assert (stored_bytes(engine, mover), result.flags) == (7000, {})
+
+
+@pytest.mark.parametrize(("n_sims", "warns"), [(10, False), (12, True)])
+@pytest.mark.parametrize("value", ["n/a", -1, 10**18])
+def test_many_sims_whose_usage_cannot_be_read_are_a_warning(engine, value, n_sims, warns):
+    account = small_account()
+    plans = ("START-2MB", "START-20MB", "FLEX-5MB")
+    spoilt = set([iccid for plan in plans for iccid in sims_on(account, plan)][:n_sims])
+    assert len(spoilt) == n_sims
+
+    def edit(content, _):
+        for row in (row for zone in content["zones"] for row in zone["devices"]):
+            if row["deviceId"] in spoilt:
+                row["usage"]["dataUsage"] = value
+
+    with served(account, edited(edit)) as server:
+        result = synchronise(server, engine)
+    stored = usage_of(engine, 1).drop_nulls()
+    assert spoilt.isdisjoint(stored["iccid"])
+    assert result.flags == {"usage_unreadable": n_sims}
+    assert len(result.warnings) == warns
+    for warning in result.warnings:
+        assert f"usage of {n_sims} of {result.usage_rows + n_sims} SIMs could not be" in warning
 
 
 FROM_27 = BillingCycle(start_date=date(2026, 10, 27), end_date=date(2026, 11, 26))

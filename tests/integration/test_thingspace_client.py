@@ -196,7 +196,7 @@ def test_usage_is_the_sum_of_the_days_however_they_are_paged(serve, usage_rows):
     row, iccid = one_row(server, n_days=25)
     usage = server.account.usage(row)
     page = client.sim_usage(iccid, cycle_start=CYCLE.start_date)
-    assert page.rows.rows() == [(iccid, "", usage.data_bytes, usage.sms_mo + usage.sms_mt, 0)]
+    assert page.rows.rows() == [(iccid, "", usage.data_bytes, usage.sms_mo + usage.sms_mt, 0, True)]
     assert len(page.raw) == 1
     assert (n_calls(server, USAGE) > 1) is (usage_rows < 50)
 

@@ -15,10 +15,11 @@ from core.carriers.plan_usage import MOST_VERSIONS
 from core.domain import BillingCycle
 from core.errors import CarrierError, RateLimitedError
 from core.simulator.account import simulated_account
+from core.simulator.api import ControlCenterApi
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
-from core.sync.validation import NOT_A_NUMBER, check_usage
+from core.sync.validation import NOT_TOLD, check_usage
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -31,10 +32,13 @@ def carrier():
     """Starts a simulator with switches, and gives a client of it and the server."""
     opened = []
 
-    def start(*, page_size=50, faults=(), **switches):
+    def start(*, page_size=50, faults=(), api=ControlCenterApi, **switches):
         account = simulated_account(400, 1, CYCLE, now=NOW)
         options = SimulatorOptions(max_page_size=max(50, page_size), **switches)
-        server = SimulatorServer(account, options, faults=faults, clock=lambda: NOW).start()
+        answers = api(account, options, lambda: NOW)
+        server = SimulatorServer(
+            account, options, api=answers, faults=faults, clock=lambda: NOW
+        ).start()
         client = open_control_center(
             server.base_url,
             Credentials(username=SecretStr("simulator"), api_key=SecretStr("simulated-key")),
@@ -105,10 +109,22 @@ def test_a_list_that_changes_between_two_versions_doubles_nothing(carrier):
     assert true_usage(server).keys() < before.keys()
 
 
-def test_a_carrier_that_fails_on_a_version_that_cannot_exist_looks_at_versions(carrier):
-    fault = Fault(kind=FaultKind.SERVER_ERROR, matching="ratePlanVersion=1002", times=99)
-    client, server = carrier(**BOTH, faults=[fault])
-    assert told(client) == true_usage(server)
+@pytest.mark.parametrize("answers", ["empty", "ignored"])
+@pytest.mark.parametrize(
+    "kind", [FaultKind.SERVER_ERROR, FaultKind.TRUNCATED, FaultKind.WRONG_PAGE_NUMBER]
+)
+def test_a_carrier_that_fails_on_a_version_that_cannot_exist_tells_no_older_one(
+    carrier, kind, answers
+):
+    fault = Fault(kind=kind, matching="ratePlanVersion=1002", times=99)
+    client, server = carrier(**BOTH, faults=[fault], version_answers=answers)
+    true = true_usage(server)
+    newest = {iccid: n if answers == "ignored" else n - n // 2 for iccid, n in true.items()}
+    for _ in range(2):
+        assert told(client) == newest
+    [note] = client.notes
+    assert "is not read in this run" in note
+    assert asked_for(server, 1002) <= 2  # tries of one call
 
 
 def test_too_many_calls_say_nothing_about_versions(carrier):
@@ -142,10 +158,36 @@ def test_nothing_is_said_about_versions_where_no_usage_is_told(carrier):
     assert client.notes == []
 
 
-def test_versions_are_not_searched_without_end(carrier):
-    client, server = carrier(plans_with_two_versions=(PLAN,), versions_in_use=(1, 10**15))
-    assert told(client).items() < true_usage(server).items()
-    assert sum("ratePlanVersion" in call for call in server.calls) <= 2 * MOST_VERSIONS
+@pytest.mark.parametrize("answers", ["error", "empty"])
+@pytest.mark.parametrize(("older", "newest", "n_asked"), [(1, 4, 3), (1, 10**15, 3), (7, 10, 6)])
+def test_three_versions_without_usage_end_the_search_for_older_ones(
+    carrier, older, newest, n_asked, answers
+):
+    versions = {"versions_in_use": (older, newest), "version_answers": answers}
+    client, server = carrier(plans_with_two_versions=(PLAN,), **versions)
+    found = told(client)
+    assert (found == true_usage(server)) == (older >= newest - 3)
+    asked = [number for number in range(newest - 20, newest) if asked_for(server, number)]
+    assert asked == list(range(newest - n_asked, newest))
+    assert all(asked_for(server, number) == 1 for number in asked)
+    assert client.notes == []
+
+
+class UsedOnAll(ControlCenterApi):
+    """Tells the same usage on every version that there is."""
+
+    def _usage_by_plan(self, query):
+        version = query.get("ratePlanVersion")
+        is_there = version is not None and int(version) <= self._options.versions_in_use[1]
+        return super()._usage_by_plan({**query, "ratePlanVersion": "1"} if is_there else query)
+
+
+def test_versions_that_are_used_are_not_searched_without_end(carrier):
+    client, server = carrier(**BOTH, versions_in_use=(1, 10**15), api=UsedOnAll)
+    assert len(told(client)) == len(true_usage(server))
+    assert (
+        len({c for c in server.calls if "ratePlanVersion=" in c}) == MOST_VERSIONS
+    )  # the probe too
     [note] = client.notes
     assert f"before number {10**15 - MOST_VERSIONS + 1} is not read" in note
 
@@ -198,22 +240,25 @@ def test_zones_without_a_name_add_up(carrier, is_version_asked):
     assert told(client) == true_usage(server)
 
 
-def test_data_that_is_not_told_is_rejected_unless_sms_or_voice_is(carrier):
+def test_a_row_without_data_tells_nothing_unless_it_has_sms_or_voice(carrier):
     fault = Fault(kind=FaultKind.NO_DATA_USAGE, times=99)
     client, _ = carrier(faults=[fault])
     [page] = client.usage_pages(PLAN, CYCLE.start_date)
     used = pl.any_horizontal(pl.col("sms_count", "voice_seconds") > 0)
     rows = page.rows
     assert rows.filter(used)["usage_bytes"].to_list() == [0] * rows.filter(used).height
-    assert rows.filter(~used)["usage_bytes"].null_count() == rows.filter(~used).height > 0
+    assert rows["is_told"].equals(rows.select(used).to_series(), check_names=False)
+    assert not rows["is_told"].all()
     assert rows.select("sms_count", "voice_seconds").null_count().row(0) == (0, 0)
     checked = check_usage([page])
-    assert checked.rejects["reason"].to_list() == [NOT_A_NUMBER] * rows.filter(~used).height
+    alone = rows.filter(~pl.col("is_told").any().over("iccid"))
+    assert checked.rejects["reason"].to_list() == [NOT_TOLD] * alone.height
+    assert checked.spoilt.is_empty()
     for iccid, sms, voice in (
         rows.group_by("iccid").agg(pl.sum("sms_count", "voice_seconds")).rows()
     ):
         own = client.sim_usage(iccid).rows
-        assert own["usage_bytes"].to_list() == [0 if sms or voice else None]
+        assert own["is_told"].to_list() == [sms + voice > 0]
 
 
 def test_a_byte_order_mark_is_passed_over(carrier):

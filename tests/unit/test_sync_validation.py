@@ -36,7 +36,8 @@ def device_page(*rows, number=1):
 
 
 def usage_page(*rows, number=1):
-    frame = pl.DataFrame(list(rows), schema=USAGE_PAGE_SCHEMA, orient="row")
+    told = [(*row, True) if len(row) == 5 else row for row in rows]
+    frame = pl.DataFrame(told, schema=USAGE_PAGE_SCHEMA, orient="row")
     return UsagePage(number=number, rows=frame, raw=[list(row) for row in rows])
 
 
@@ -116,6 +117,22 @@ def test_impossible_usage_is_rejected(row, column, reason):
     assert (reject["column"], reject["reason"]) == (column, reason)
 
 
+NOTHING = (None, 0, 0, False)
+
+
+def test_a_row_that_tells_nothing_spoils_nothing_and_is_on_record_where_it_stands_alone():
+    told, alone = (OTHER[0], "home", 5, 0, 0), (GOOD[0], "home", *NOTHING)
+    untold = (OTHER[0], "abroad", *NOTHING)
+    nameless = (None, "home", *NOTHING)
+    checked = check_usage([usage_page(untold, told, alone), usage_page(nameless, number=2)])
+    assert checked.good["zone"].to_list() == ["home"]
+    assert checked.spoilt.is_empty()
+    assert checked.rejects.select("page", "row", "reason").rows() == [
+        (1, 3, "not_told"),
+        (2, 1, "missing_value"),
+    ]
+
+
 def test_impossible_sums_are_rejects_and_unusual_ones_are_flagged():
     sums = pl.DataFrame(
         [
@@ -123,17 +140,20 @@ def test_impossible_sums_are_rejects_and_unusual_ones_are_flagged():
             (1, OTHER[0], OTHER[0], 5, MAX_COUNT + 1, 0, None, None, "impossible"),
             (1, "fell", "fell", 5, 0, 0, 6, 6, "fell"),
             (1, "spike", "spike", 1 << 40, 0, 0, None, 6, "spike"),
+            (1, "unread", "unread", 4, 0, 0, None, None, "unreadable"),
         ],
         schema=USAGE_SUM_SCHEMA,
         orient="row",
     )
     impossible = sums.head(2)
-    rejects, flags = sum_rejects(impossible), usage_flags(sums.tail(2))
+    rejects, flags = sum_rejects(impossible), usage_flags(sums.tail(3))
     assert rejects.select("source", "reason").rows() == [("usage", "out_of_range")] * 2
     assert flags.select("source", "reason").rows() == [
         ("flag", "usage_fell"),
         ("flag", "usage_spike"),
+        ("flag", "usage_unreadable"),
     ]
     assert '"iccid": "fell"' in flags["raw"][0]
+    assert flags["value"].to_list() == ["5", str(1 << 40), ""]
     for frame in (rejects, flags):
         assert frame.schema == pl.Schema(REJECT_SCHEMA)
