@@ -24,7 +24,7 @@ DEVICE_PAGE_SCHEMA: dict[str, pl.DataType] = {
 
 USAGE_PAGE_SCHEMA: dict[str, pl.DataType] = {
     "iccid": pl.String(),
-    "zone": pl.String(),
+    "zone": pl.String(),  # of at most 128 UTF-16 units
     "usage_bytes": pl.Int64(),
     "sms_count": pl.Int64(),
     "voice_seconds": pl.Int64(),

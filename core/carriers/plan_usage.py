@@ -8,6 +8,7 @@ cannot exist.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ MOST_VERSIONS = 20
 
 UNUSED_VERSIONS = 3
 """Older versions in a row without usage after which no older one is asked for."""
+
+LONGEST_ZONE = 128
+"""UTF-16 units that the name of a zone has at most; of a longer one a digest replaces the end."""
 
 _BEYOND_THE_NEWEST = 1000
 
@@ -212,8 +216,9 @@ class PlanUsage:
         raw: list[object] = []
         zones = objects(reply.content, "zones", what)
         for zone, name in zip(zones, _zone_names(zones), strict=True):
+            key = _shortened(name if version is None else f"{version}: {name}")
             for device in objects(zone, "devices", what):
-                rows.append(_usage_row(name if version is None else f"{version}: {name}", device))
+                rows.append(_usage_row(key, device))
                 raw.append(device)
         is_last = flag(reply.content.get("lastPage"))
         usage = frame(rows, USAGE_PAGE_SCHEMA)
@@ -239,6 +244,16 @@ def _zone_names(zones: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         name = text(zone.get("zone")) or ""
         n_unnamed += not name.strip()
         yield name if name.strip() else f"(unnamed {n_unnamed})"
+
+
+def _shortened(name: str) -> str:
+    """Cut a long name so that it fits where usage is staged, and differs from all others still."""
+    units = name.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * LONGEST_ZONE:
+        return name
+    digest = hashlib.sha256(units).hexdigest()[:16]
+    kept = units[: 2 * (LONGEST_ZONE - len(digest) - 1)].decode("utf-16-le", "ignore")
+    return f"{kept}#{digest}"
 
 
 def _usage_row(zone: str, device: Mapping[str, Any]) -> tuple[object, ...]:

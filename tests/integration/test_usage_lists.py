@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from core.carriers.control_center import control_center_capabilities, open_control_center
 from core.carriers.credentials import Credentials
 from core.carriers.http import RetryPolicy
-from core.carriers.plan_usage import MOST_VERSIONS
+from core.carriers.plan_usage import LONGEST_ZONE, MOST_VERSIONS
 from core.domain import BillingCycle
 from core.errors import CarrierError, RateLimitedError
 from core.simulator.account import simulated_account
@@ -19,6 +19,8 @@ from core.simulator.api import ControlCenterApi
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
+from core.simulator.spoil import content_of, with_content
+from core.storage.schema import jasper_usage_staging
 from core.sync.validation import NOT_TOLD, check_usage
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
@@ -238,6 +240,28 @@ def test_zones_without_a_name_add_up(carrier, is_version_asked):
         page.rows["zone"].n_unique() > 1 for page in client.usage_pages(PLAN, CYCLE.start_date)
     )
     assert told(client) == true_usage(server)
+
+
+@pytest.mark.parametrize(("letter", "n"), [("z", 127), ("z", 200), ("\U0001f4f6", 64)])
+@pytest.mark.parametrize("is_version_asked", [False, True])
+def test_long_names_of_zones_fit_into_their_column_and_stay_distinct(
+    carrier, letter, n, is_version_asked
+):
+    class LongZones(ControlCenterApi):
+        def _usage_by_plan(self, query):
+            reply = super()._usage_by_plan(query)
+            content = content_of(reply)
+            for zone in content["zones"]:
+                zone["zone"] = letter * n + zone["zone"]
+            return with_content(reply, content)
+
+    client, server = carrier(api=LongZones, **(BOTH if is_version_asked else {}))
+    pages = list(client.usage_pages(PLAN, CYCLE.start_date))
+    zones = pl.concat(page.rows for page in pages)["zone"].unique().to_list()
+    assert len(zones) == 2 * len(pages) == (4 if is_version_asked else 2)
+    longest = max(len(zone.encode("utf-16-le")) // 2 for zone in zones)
+    assert longest <= LONGEST_ZONE == jasper_usage_staging.c.Zone.type.length
+    assert added(pages) == true_usage(server)
 
 
 def test_a_row_without_data_tells_nothing_unless_it_has_sms_or_voice(carrier):
