@@ -124,7 +124,7 @@ def test_usage_by_plan_is_the_same_as_usage_sim_by_sim(serve):
     assert by_plan.height == len(rows) > 0
     for iccid, *usage in by_plan.rows():
         own = client.sim_usage(iccid).rows.drop("zone")
-        assert own.rows() == [(iccid, *usage)]
+        assert own.rows() == [(iccid, *usage, True)]
 
 
 def test_the_carriers_catalogue_is_listed(serve):

@@ -242,17 +242,17 @@ def test_zones_without_a_name_add_up(carrier, is_version_asked):
     assert told(client) == true_usage(server)
 
 
-@pytest.mark.parametrize("name", ["z" * 127, "z" * 200, "\U0001f4f6" * 64, "\U0001f4f6" * 90])
+@pytest.mark.parametrize(("letter", "n"), [("z", 127), ("z", 200), ("\U0001f4f6", 64)])
 @pytest.mark.parametrize("is_version_asked", [False, True])
 def test_long_names_of_zones_fit_into_their_column_and_stay_distinct(
-    carrier, name, is_version_asked
+    carrier, letter, n, is_version_asked
 ):
     class LongZones(ControlCenterApi):
         def _usage_by_plan(self, query):
             reply = super()._usage_by_plan(query)
             content = content_of(reply)
             for zone in content["zones"]:
-                zone["zone"] = name + zone["zone"]
+                zone["zone"] = letter * n + zone["zone"]
             return with_content(reply, content)
 
     client, server = carrier(api=LongZones, **(BOTH if is_version_asked else {}))
