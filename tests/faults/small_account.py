@@ -36,7 +36,12 @@ CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 LAST_CYCLE = BillingCycle(start_date=date(2026, 9, 1), end_date=date(2026, 9, 30))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
 PAGE_SIZE = 8
-PLANS = simulated_rate_plans()
+CODES = {
+    "FLEX-1MB", "FLEX-5MB", "FLEX-50MB", "FLEX-2GB", "SHARE-1GB",
+    "START-2MB", "START-20MB", "START-200MB",
+}  # fmt: skip
+PLANS = [plan for plan in simulated_rate_plans() if plan.code in CODES]
+"""Three plans in use and a few more: usage is asked for plan by plan, in use or not."""
 REQUEST = SyncRequest(
     service_provider_id=1,
     period_id=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,18 +19,13 @@ from core.carriers.credentials import Credentials
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError, RetryableCarrierError, StorageError
-from core.simulator.account import SimulatedAccount
 from core.simulator.faults import Fault, FaultKind
 from core.simulator.fleet import make_fleet
-from core.simulator.options import SimulatorOptions
-from core.simulator.server import SimulatorServer
-from core.simulator.tariffs import simulated_communication_plans, simulated_rate_plans
+from core.simulator.tariffs import simulated_rate_plans
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
-from core.storage.engine import open_engine
 from core.storage.sync_rejects import load_rejects
 from core.sync.run import SyncRequest, sync_devices
-from tests.faults.small_account import make_database
 
 CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
 NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -45,42 +39,6 @@ REQUEST = SyncRequest(
     prorated_rate_plans=PRORATED,
     prorated_communication_plans=frozenset({"Trial Kits"}),
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A database with provider 1 and its period 1."""
-    return make_database(tmp_path_factory.mktemp("template") / "template.db")
-
-
-@pytest.fixture
-def engine(template, tmp_path):
-    """A database of this test's own."""
-    shutil.copy(template, tmp_path / "own.db")
-    engine = open_engine(f"sqlite:///{tmp_path / 'own.db'}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def serve():
-    """Starts a simulator on a fleet."""
-    opened = []
-
-    def start(fleet, **switches):
-        account = SimulatedAccount(
-            fleet,
-            cycle=CYCLE,
-            rate_plans=PLANS,
-            communication_plans=simulated_communication_plans(),
-        )
-        options = SimulatorOptions(**switches)
-        opened.append(SimulatorServer(account, options, clock=lambda: NOW).start())
-        return opened[-1]
-
-    yield start
-    for server in opened:
-        server.stop()
 
 
 def fleet_of(n, seed=1):
@@ -239,15 +197,13 @@ def test_an_incremental_run_asks_for_what_was_modified_and_removes_nothing(serve
     assert stored.height == 300
 
 
-def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, template, tmp_path):
+def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, new_engine):
     server = serve(fleet_of(60))
     synchronise(server, engine)
     by_plan = load_devices(engine, 1, 1)
-    shutil.copy(template, tmp_path / "second.db")
-    second = open_engine(f"sqlite:///{tmp_path / 'second.db'}")
+    second = new_engine("second")
     synchronise(server, second, usage_access=UsageAccess.PER_SIM)
     sim_by_sim = load_devices(second, 1, 1)
-    second.dispose()
     never = by_plan["usage_bytes"].is_null()
     assert sim_by_sim.filter(~never).equals(by_plan.filter(~never))
     assert (sim_by_sim.filter(never)["usage_bytes"] == 0).all()  # told apart only by plan
@@ -255,15 +211,14 @@ def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, template, tmp_pat
 
 @pytest.mark.parametrize("forms", ["both", "the other"])
 def test_usage_under_both_forms_of_a_number_is_that_of_one_sim(
-    serve, engine, template, tmp_path, monkeypatch, forms
+    serve, engine, new_engine, monkeypatch, forms
 ):
     fleet = good_rows(fleet_of(60)).filter(pl.col("iccid").str.len_bytes() == 20)
     server = serve(fleet)
     synchronise(server, engine)
     expected = load_devices(engine, 1, 1).select("iccid", "usage_bytes", "sms_count")
     assert expected["usage_bytes"].sum() > 0
-    shutil.copy(template, tmp_path / "second.db")
-    second = open_engine(f"sqlite:///{tmp_path / 'second.db'}")
+    second = new_engine("second")
     pages = ControlCenterClient.usage_pages
 
     def told_again(client, *args, **kwargs):
@@ -278,7 +233,6 @@ def test_usage_under_both_forms_of_a_number_is_that_of_one_sim(
     monkeypatch.setattr(ControlCenterClient, "usage_pages", told_again)
     result = synchronise(server, second)
     found = load_devices(second, 1, 1).select(expected.columns)
-    second.dispose()
     assert found.equals(expected)
     assert result.usage_rows == expected["usage_bytes"].count()
 

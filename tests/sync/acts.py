@@ -100,3 +100,13 @@ def sims_on(account, plan):
     rows = [account.fields(row) for row in account.listed(0, None, None).tolist()]
     on_plan = [iccid for iccid, status, code, _ in rows if (status, code) == ("ACTIVATED", plan)]
     return sorted(iccid for iccid in on_plan if used(account, iccid) > 0)
+
+
+def usage_of(engine, period):
+    """Bytes that the tables hold of every SIM."""
+    return load_devices(engine, 1, period).select("iccid", "usage_bytes")
+
+
+def sim_calls(server):
+    """Calls for the usage of single SIMs."""
+    return [call for call in server.calls if "/ctdUsages" in call]

@@ -14,20 +14,11 @@ from core.simulator.thingspace_api import ThingSpaceOptions
 from core.simulator.thingspace_server import ThingSpaceServer
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
-from core.storage.engine import open_engine
 from core.sync.run import SyncRequest, sync_devices
-from tests.faults.small_account import CYCLE, NOW, make_database, small_account
-from tests.integration.sync_acts import RETRY
+from tests.faults.small_account import CYCLE, NOW, small_account
+from tests.sync.acts import RETRY
 
 REQUEST = SyncRequest(service_provider_id=1, period_id=1, cycle=CYCLE)
-
-
-@pytest.fixture
-def engine(tmp_path):
-    """A database with provider 1 and its period 1."""
-    engine = open_engine(f"sqlite:///{make_database(tmp_path / 'own.db')}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

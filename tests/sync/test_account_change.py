@@ -11,10 +11,9 @@ from core.storage import catalogue_changes
 from core.storage.audit import Author
 from core.storage.catalogue import load_period, load_provider
 from core.storage.devices import load_devices
-from core.storage.engine import open_engine
 from core.storage.records import ProviderSettings
-from tests.faults.small_account import NOW, make_database, small_account, small_fleet
-from tests.integration.sync_acts import client_of, served
+from tests.faults.small_account import NOW, small_account, small_fleet
+from tests.sync.acts import client_of, served
 
 SETTINGS = ProviderSettings(
     name="account",
@@ -24,14 +23,6 @@ SETTINGS = ProviderSettings(
     credential_ref="env:FIRST",
     time_zone="UTC",
 )
-
-
-@pytest.fixture
-def engine(tmp_path):
-    """A database with provider 1 and its period 1."""
-    engine = open_engine(f"sqlite:///{make_database(tmp_path / 'own.db')}")
-    yield engine
-    engine.dispose()
 
 
 def point(engine, **changes):

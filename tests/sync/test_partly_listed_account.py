@@ -18,46 +18,21 @@ from core.errors import (
     RetryableCarrierError,
 )
 from core.simulator.fleet import make_fleet
-from core.simulator.options import SimulatorOptions
-from core.simulator.server import SimulatorServer
+from core.simulator.tariffs import simulated_rate_plans
 from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
-from core.storage.engine import open_engine
 from core.storage.sync_rejects import load_rejects
 from core.sync.run import SyncRequest, sync_devices
-from tests.faults.small_account import CYCLE, LOGIN, NOW, PLANS, make_database, small_account
+from tests.faults.small_account import CYCLE, LOGIN, NOW
 
 LISTED_FROM_MS = int((NOW - timedelta(days=364)).timestamp() * 1000)
 REQUEST = SyncRequest(
     service_provider_id=1,
     period_id=1,
     cycle=CYCLE,
-    known_rate_plans=frozenset(plan.code for plan in PLANS),
+    known_rate_plans=frozenset(plan.code for plan in simulated_rate_plans()),
 )
 FIELDS = ["iccid", "status", "rate_plan", "communication_plan"]
-
-
-@pytest.fixture
-def engine(tmp_path):
-    """A database with provider 1 and its period 1."""
-    engine = open_engine(f"sqlite:///{make_database(tmp_path / 'own.db')}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def serve():
-    """Starts a simulator on a fleet."""
-    opened = []
-
-    def start(fleet, **switches):
-        options = SimulatorOptions(**switches)
-        opened.append(SimulatorServer(small_account(fleet), options, clock=lambda: NOW).start())
-        return opened[-1]
-
-    yield start
-    for server in opened:
-        server.stop()
 
 
 def synchronise(
@@ -94,7 +69,7 @@ def reachable(fleet):
 
     SIMs have usage if they were ever active.
     """
-    known = [*(plan.code for plan in PLANS), *listed(fleet)["rate_plan"]]
+    known = [*(plan.code for plan in simulated_rate_plans()), *listed(fleet)["rate_plan"]]
     has_usage = pl.col("activated_ms").is_not_null() & pl.col("rate_plan").is_in(known)
     is_told = (pl.col("updated_ms") >= LISTED_FROM_MS) | has_usage
     good = fleet.filter(is_good(fleet) & is_told).drop_nulls("communication_plan")
