@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections import Counter
@@ -68,7 +69,12 @@ def clean(server, template, tmp_path_factory):
 
 
 def page_calls(calls):
-    return Counter(call for call in calls if "/devices?" in call or "/usages?" in call)
+    """How often each page was asked for; lists up to now begin when the run's first answer came."""
+    pages = (call for call in calls if "/devices?" in call or "/usages?" in call)
+    return Counter(
+        call if "modifiedTill" in call else re.sub("modifiedSince=[^&]*", "", call)
+        for call in pages
+    )
 
 
 def check_call(k, server, database, clean):
