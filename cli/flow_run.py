@@ -31,14 +31,16 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
     CarrierOptError
         If the session failed, or the run did not start.
     """
+    from core.interrupts import release_frames
     from flows.optimize_service_provider import optimize_service_provider
     from tasks.interrupt import insistent_interrupts
 
     try:
         with insistent_interrupts():
             result = optimize_service_provider(**parameters)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
+        release_frames(error)
         _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
         _send_what_is_left(engine)
         sys.stderr.write("interrupted: no session of this run is left open\n")

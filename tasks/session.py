@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.amop.sender import OutboxSender
 from core.errors import CarrierOptError, FencedOffError, SessionCancelledError
+from core.interrupts import release_frames
 from core.sessions import lifecycle
 from core.sessions.heartbeat import Heartbeat
 from core.sessions.lifecycle import Author, Owner, RunRequest, SessionHandle, SessionState
@@ -144,6 +145,7 @@ def session_run(
             raise
         except BaseException as error:
             # KeyboardInterrupt, SystemExit and Prefect's cancellation are no Exception.
+            release_frames(error)
             if isinstance(error, Exception) and not was_interrupted():
                 lifecycle.fail(engine, run.handle, now=utc_now(), error_message=_said(error))
             else:

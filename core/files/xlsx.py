@@ -15,8 +15,8 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError
-from core.files.interrupts import raise_if_interrupted
 from core.files.tables import RawTable
+from core.interrupts import raise_if_interrupted
 
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from core.files.interrupts import raise_if_interrupted
+from core.interrupts import raise_if_interrupted
 from core.outcome import Outcome
 from core.reports.cell_text import cell_texts
 from core.reports.device_sheets import MAX_AUTO_SIMS, DeviceSheets

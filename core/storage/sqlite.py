@@ -48,6 +48,7 @@ def create(url: sa.URL) -> sa.Engine:
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "close", _end_transaction)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _raise_translated)
     return engine
@@ -138,6 +139,11 @@ def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None
         "wal_autocheckpoint = 16384",  # 64 MiB: pages that many small commits touch are moved once
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _end_transaction(connection: sqlite3.Connection, _record: object) -> None:
+    """Give up the locks: a connection that is closed while one of its statements is read keeps them."""
+    connection.rollback()
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from core.carriers.base import MIN_PAGE_LIMIT, CarrierClient, ListScan
 from core.domain import BillingCycle
 from core.errors import CarrierError, CarrierProtocolError
+from core.interrupts import release_frames
 from core.sync.activations import stage_activations
 from core.sync.cycle_check import PeriodClock, cycle_problem
 from core.sync.devices import ProratedPlans, stage_devices
@@ -212,6 +213,7 @@ def sync_devices(
 
 def _fail(store: DeviceStore, run: SyncRun, cause: BaseException, *, now: datetime) -> None:
     """Close a run as failed; where that fails too, the cause is still what the caller is told."""
+    release_frames(cause)
     try:
         store.fail(run, error=f"{type(cause).__name__}: {cause}", now=now)
     except Exception as error:  # whatever it is, it is not why the run failed
