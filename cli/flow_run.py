@@ -66,13 +66,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def log_to(path: Path) -> None:
-    """Write what the system logs into a file, and nothing of it to the terminal."""
+    """Write what the system and its database library log into a file, and nothing to the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    for room in ("core", "tasks", "flows"):
+    levels = dict.fromkeys(("core", "tasks", "flows"), logging.INFO)
+    for room, level in {**levels, "sqlalchemy": logging.WARNING}.items():
         logger = logging.getLogger(room)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(level)
         logger.addHandler(handler)
         logger.propagate = False
 

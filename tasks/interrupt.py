@@ -1,7 +1,7 @@
 """Ctrl-C that is not lost.
 
 A KeyboardInterrupt is raised wherever the main thread happens to be. Inside a callback or a
-destructor of a library it is printed and forgotten, and the run goes on or waits for something that
+destructor of a library it would be printed and forgotten, and the run goes on or waits for something that
 never comes; elsewhere a library turns it into an error of its own. Here the interrupt is also noted:
 stages ask for it when they begin and end, it is raised again while the run does not end, and an
 error that follows it counts as the interrupt that it was.
@@ -10,6 +10,7 @@ error that follows it counts as the interrupt that it was.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +56,8 @@ def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[Non
     watcher = threading.Thread(target=repeat, name="interrupts", daemon=True)
     watcher.start()
     try:
-        yield
+        with _swallowed_unprinted():
+            yield
     except Exception as error:
         if was_interrupted():
             raise KeyboardInterrupt from error
@@ -64,3 +66,19 @@ def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[Non
         is_over.set()
         signal.signal(signal.SIGINT, before)
         _noted.clear()
+
+
+@contextmanager
+def _swallowed_unprinted() -> Iterator[None]:
+    """Print nothing where an interrupt cannot be raised: it is noted."""
+    show = sys.unraisablehook
+
+    def show_others(problem: sys.UnraisableHookArgs) -> None:
+        if not isinstance(problem.exc_value, KeyboardInterrupt):
+            show(problem)
+
+    sys.unraisablehook = show_others
+    try:
+        yield
+    finally:
+        sys.unraisablehook = show

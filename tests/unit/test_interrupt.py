@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 
 import pytest
@@ -24,6 +25,25 @@ def test_a_swallowed_interrupt_is_raised_at_the_next_check() -> None:
 def test_a_swallowed_interrupt_is_repeated_while_the_block_waits() -> None:
     with pytest.raises(KeyboardInterrupt):
         swallow_and_wait()
+
+
+class Interrupting:
+    """Gets Ctrl-C in its destructor, from which nothing can be raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_in_a_destructor_is_noted_and_nothing_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    with insistent_interrupts():
+        Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            check_interrupt()
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is sys.__unraisablehook__
 
 
 def swallow_and_wait() -> None:
