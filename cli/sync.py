@@ -110,7 +110,7 @@ def _say(result: SyncResult) -> None:
         f"{result.devices:,} SIMs, usage of {result.usage_rows:,}, {result.removed:,} gone, "
         f"{result.calls:,} calls"
     )
-    for name, counts in (("rejected", result.rejects), ("kept, but unusual", result.flags)):
+    for name, counts in (("rejected", result.rejects), ("flagged", result.flags)):
         for reason, number in counts.items():
             typer.echo(f"{name}: {number:,} rows, {reason}", err=True)
 

@@ -132,7 +132,7 @@ def _rejects(engine: sa.Engine, context: SessionContext) -> pl.DataFrame:
         load_rejects(engine, run.run_id)
         .with_columns(
             file=pl.when(pl.col("source") == "flag")
-            .then(pl.lit("carrier usage, kept but unusual"))
+            .then(pl.lit("carrier usage, flagged"))
             .otherwise(pl.format("carrier {}, page {}", "source", "page"))
         )
         .select(pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items())

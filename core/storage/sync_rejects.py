@@ -1,4 +1,4 @@
-"""Rows of the carrier that were not taken over, or taken over but unusual, and why (C4)."""
+"""Rows of the carrier that were not taken over, or flagged as unusual, and why (C4)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ ACTIVATION_STAGE_SCHEMA: dict[str, pl.DataType] = {
 """Columns of :meth:`DeviceStore.stage_activation`."""
 
 REJECT_SCHEMA: dict[str, pl.DataType] = {
-    "source": pl.String(),  # devices | usage | flag (taken over, but unusual)
+    "source": pl.String(),  # devices | usage | flag (unusual usage; the reason says whether it was taken over)
     "page": pl.Int64(),  # page number of the carrier, from 1
     "row": pl.Int64(),  # row within the page, from 1
     "column": pl.String(),

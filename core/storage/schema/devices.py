@@ -86,7 +86,7 @@ device_sync_reject = sa.Table(
     metadata,
     sa.Column("Id", BIG_ID, primary_key=True),
     sa.Column("DeviceSyncRunId", sa.ForeignKey("DeviceSyncRun.Id"), nullable=False),
-    sa.Column("Source", key_text(16), nullable=False),  # devices, usage; flag: kept, but unusual
+    sa.Column("Source", key_text(16), nullable=False),  # devices, usage, flag
     sa.Column("Page", sa.Integer),
     sa.Column("RowNumber", sa.BigInteger),
     sa.Column("ColumnName", key_text(64)),
