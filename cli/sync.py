@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,8 +17,6 @@ from core.domain import NextStep
 if TYPE_CHECKING:
     from core.sync.run import SyncResult
     from core.sync.store import OnProgress
-
-_MINUTE_S = 60.0
 
 
 def sync(
@@ -127,8 +124,10 @@ def _shown(result: SyncResult) -> dict[str, Any]:
 @contextmanager
 def _progress() -> Iterator[OnProgress]:
     """Count what is read: on a terminal all the time, elsewhere with a line a minute."""
+    from core.sync.telling import each_minute
+
     if not sys.stderr.isatty():
-        yield _told_each_minute()
+        yield each_minute(lambda line: typer.echo(line, err=True))
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -137,15 +136,3 @@ def _progress() -> Iterator[OnProgress]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("asking the carrier")
         yield lambda what, n: progress.update(bar, description=f"{n:,} {what}")
-
-
-def _told_each_minute() -> OnProgress:
-    last = time.monotonic()
-
-    def tell(what: str, n: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _MINUTE_S:
-            last = time.monotonic()
-            typer.echo(f"{n:,} {what}", err=True)
-
-    return tell

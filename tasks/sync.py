@@ -17,6 +17,7 @@ from core.stages.follow_up import follow_up, require_follow_up
 from core.stages.syncing import SyncOptions, sync_provider
 from core.storage.catalogue import load_period, load_provider
 from core.sync.run import SyncResult
+from core.sync.telling import each_minute
 from tasks.session import utc_now
 
 LOG = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def sync_devices_task(
             ),
             session_id=session_id,
             now=utc_now,
+            on_progress=each_minute(lambda line: LOG.info("provider %d: %s", provider.id, line)),
         )
     finally:
         client.close()
