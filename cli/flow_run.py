@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +44,8 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
     except KeyboardInterrupt as error:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
         release_frames(error)
-        _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
+        with _deaf_to_interrupts():
+            _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
         _send_what_is_left(engine)
         sys.stderr.write("interrupted: no session of this run is left open\n")
         raise
@@ -76,6 +80,16 @@ def log_to(path: Path) -> None:
         logger.setLevel(level)
         logger.addHandler(handler)
         logger.propagate = False
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let nobody who presses Ctrl-C twice keep a session from being closed: that takes a moment."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cancel_what_is_left(engine: sa.Engine, reason: str) -> None:

@@ -28,12 +28,17 @@ def notices() -> Iterator[None]:
 
     handler, logger = _Notices(), logging.getLogger("core")
     logger.addHandler(handler)
+    library = logging.getLogger("sqlalchemy")  # tells of its own tidying up, with tracebacks
+    library.addHandler(unheard := logging.NullHandler())
+    library.propagate, propagates = False, library.propagate
     stamina.instrumentation.set_on_retry_hooks([_say_retry])
     try:
         yield
     finally:
         stamina.instrumentation.set_on_retry_hooks(None)
         logger.removeHandler(handler)
+        library.removeHandler(unheard)
+        library.propagate = propagates
 
 
 def _say_retry(details: RetryDetails) -> None:

@@ -58,6 +58,7 @@ def sync(
     from core.stages.schedule import find_period
     from core.stages.syncing import SyncOptions, sync_provider
     from core.storage.catalogue import find_provider
+    from tasks.interrupt import insistent_interrupts
 
     settings = load_settings()
     with open_current(database) as engine:
@@ -65,7 +66,7 @@ def sync(
         require_follow_up(engine, found, billing_period, next_step, export_url=settings.export_url)
         client = bootstrap.carrier_client(found, settings, engine)
         try:
-            with notices(), _progress() as on_progress:
+            with insistent_interrupts(), notices(), _progress() as on_progress:
                 result = sync_provider(
                     engine,
                     found,

@@ -19,12 +19,13 @@ from types import FrameType
 REPEAT_SECONDS = 15.0
 """Time that a run gets to end, told once; tidying up takes a few seconds."""
 
-_noted = threading.Event()
+_noted = [False]
+"""Nothing with a lock: a second Ctrl-C may come while the first is being noted."""
 
 
 def was_interrupted() -> bool:
     """Whether Ctrl-C came since :func:`insistent_interrupts` began."""
-    return _noted.is_set()
+    return _noted[0]
 
 
 def check_interrupt() -> None:
@@ -36,26 +37,26 @@ def check_interrupt() -> None:
 @contextmanager
 def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[None]:
     """Note every Ctrl-C of the block, and repeat it until the block ends; for the main thread."""
-    _noted.clear()
+    _noted[0] = False
     is_over = threading.Event()
     main = threading.main_thread()
 
     def note(_signum: int, _frame: FrameType | None) -> None:
-        _noted.set()
+        _noted[0] = True
         raise KeyboardInterrupt
 
     def repeat() -> None:
-        while not _noted.wait(0.2):
-            if is_over.is_set():
+        while not _noted[0]:
+            if is_over.wait(0.2):
                 return
         while not is_over.wait(repeat_seconds):
             if main.ident is not None:
                 signal.pthread_kill(main.ident, signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, note)
-    watcher = threading.Thread(target=repeat, name="interrupts", daemon=True)
-    watcher.start()
+    before = signal.getsignal(signal.SIGINT)
     try:
+        signal.signal(signal.SIGINT, note)
+        threading.Thread(target=repeat, name="interrupts", daemon=True).start()
         with _swallowed_unprinted():
             yield
     except Exception as error:
@@ -65,7 +66,7 @@ def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[Non
     finally:
         is_over.set()
         signal.signal(signal.SIGINT, before)
-        _noted.clear()
+        _noted[0] = False
 
 
 @contextmanager

@@ -137,9 +137,9 @@ def session_run(
             handle=handle,
             heartbeat=heartbeat,
             sender=sender,
-            devices=_stored_devices(engine, handle.session_id),
         )
         try:
+            run.devices = _stored_devices(engine, handle.session_id)
             yield run
         except (FencedOffError, SessionCancelledError):
             raise
@@ -150,8 +150,10 @@ def session_run(
                 lifecycle.fail(engine, run.handle, now=utc_now(), error_message=_said(error))
             else:
                 lifecycle.cancel(engine, run.handle, now=utc_now(), reason=INTERRUPTED)
-            sender.notify()
-            _clean_up(on_stop, run)
+            try:
+                sender.notify()
+            finally:
+                _clean_up(on_stop, run)
             raise
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 
 from core import bootstrap
 from core.domain import NextStep
@@ -52,12 +53,18 @@ def sync_devices_task(
             ),
             session_id=session_id,
             now=utc_now,
-            on_progress=each_minute(lambda line: LOG.info("provider %d: %s", provider.id, line)),
+            on_progress=each_minute(lambda line: _tell(provider.id, line)),
         )
     finally:
         client.close()
-    LOG.info("provider %d: %s", provider.id, result.summary())
+    _tell(provider.id, result.summary())
     return result
+
+
+def _tell(provider_id: int, line: str) -> None:
+    """Log a line for the run's page in Prefect's UI, and for whoever follows our own logs."""
+    for logger in (get_run_logger(), LOG):
+        logger.info("provider %d: %s", provider_id, line)
 
 
 @task(name="follow-up", cache_policy=NO_CACHE)

@@ -20,8 +20,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -140,8 +142,9 @@ class OutboxSender:
         self._monotonic = monotonic
         self._memory = _Memory()
         self._name = _sender_name(host_identity(), os.getpid())
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
+        self._is_stopping = False
+        # An event has a lock that an interrupt can leave held, so that the next one to set it waits.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -158,8 +161,8 @@ class OutboxSender:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        self._wake.set()
+        self._is_stopping = True
+        self.notify()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -168,7 +171,7 @@ class OutboxSender:
 
     def notify(self) -> None:
         """Say that there is a new message, so that it goes out at once."""
-        self._wake.set()
+        self._wake.put(None)
 
     def drain(self, timeout_s: float, *, session_id: int | None = None) -> int:
         """Wait until nothing waits to be sent, but no longer than ``timeout_s``.
@@ -189,8 +192,8 @@ class OutboxSender:
             left_s = deadline - time.monotonic()
             if waiting == 0 or left_s <= 0 or self._thread is None:
                 break
-            self._wake.set()
-            self._stopping.wait(min(_DRAIN_POLL_S, left_s))
+            self.notify()
+            time.sleep(min(_DRAIN_POLL_S, left_s))
         if waiting:
             LOG.warning("%d AMOP messages wait in the outbox for a later run to send them", waiting)
         return waiting
@@ -217,15 +220,16 @@ class OutboxSender:
             self._client.connect()  # takes a while the first time: before a message is claimed
         done = 0
         for head in heads:
-            if self._monotonic() < self._memory.endpoint.until or self._stopping.is_set():
+            if self._monotonic() < self._memory.endpoint.until or self._is_stopping:
                 break
             if self._may_try(head):
                 done += self._try(self._client, head)
         return done
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
+        while not self._is_stopping:
+            while not self._wake.empty():
+                self._wake.get()
             try:
                 done = self.send_due()
             except StorageError as exc:
@@ -235,7 +239,8 @@ class OutboxSender:
                 LOG.exception("sending AMOP messages failed unexpectedly; it is tried again")
                 done = 0
             if not done:
-                self._wake.wait(_POLL_S)
+                with suppress(Empty):
+                    self._wake.get(timeout=_POLL_S)
 
     @retried
     def _count(self, session_id: int | None) -> int:

@@ -143,7 +143,8 @@ def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None
 
 def _end_transaction(connection: sqlite3.Connection, _record: object) -> None:
     """Give up the locks: a connection that is closed while one of its statements is read keeps them."""
-    connection.rollback()
+    with suppress(sqlite3.Error):  # it is closed whatever comes
+        connection.rollback()
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -181,14 +181,14 @@ def sync_devices(
         ),
         now=started_at,
     )
-    if run.attempt > 1:
-        logger.warning(
-            "synchronisation run %d goes on where another process left it, with %d rows staged",
-            run.id,
-            run.staged_rows,
-        )
-    request = replace(request, since=run.since)
     try:
+        request = replace(request, since=run.since)
+        if run.attempt > 1:
+            logger.warning(
+                "synchronisation run %d goes on where another process left it, with %d rows staged",
+                run.id,
+                run.staged_rows,
+            )
         run, usage, n_asked = _stage_all(
             client, store, run, request, clock=clock, on_progress=on_progress or _silent
         )

@@ -14,6 +14,7 @@ import sys
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,8 @@ from tests.faults.small_account import (
     opened_client,
     small_account,
 )
+
+CALLS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX")
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +70,38 @@ def open_anew(template, tmp_path, monkeypatch):
 def moments(code):
     """Offsets of bytecodes before which signals are handled."""
     found = list(dis.get_instructions(code))
-    return {
-        after.offset
-        for one, after in pairwise(found)
-        if one.opname in ("RESUME", "CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD")
+    after_calls = {
+        after.offset for one, after in pairwise(found) if one.opname in ("RESUME", *CALLS)
     }
+    return after_calls | {one.argval for one in found if one.opname == "JUMP_BACKWARD"}
+
+
+def any_code(code):
+    return True
+
+
+def is_between(code):
+    """Whether a function opens or closes transactions: what a traceback holds on to is opened there."""
+    name = Path(code.co_filename).name
+    return name in ("contextlib.py", "engine.py") or (
+        name == "base.py"
+        and code.co_name.strip("_").startswith(("begin", "commit", "close", "enter"))
+    )
 
 
 @contextmanager
-def interrupts_at(number):
-    """Let Ctrl-C come at a moment of the functions that the block calls, counted from 1."""
+def interrupts_at(number, is_meant):
+    """Let Ctrl-C come at a moment of the functions that the block calls, counted from 1.
+
+    ``is_meant`` tells by its code which of them count.
+    """
     left = number
 
     def trace(frame, event, _):
         nonlocal left
         frame.f_trace_opcodes = True
-        if event == "opcode" and frame.f_lasti in moments(frame.f_code):
+        code = frame.f_code
+        if event == "opcode" and is_meant(code) and frame.f_lasti in moments(code):
             left -= 1
             if left == 0:
                 sys.settrace(None)
@@ -114,7 +133,7 @@ def name_of(engine):
 def is_cut_off(engine, number):
     """Rename, interrupted; afterwards nothing is locked, and the name is the old or the new one."""
     try:
-        with insistent_interrupts(), interrupts_at(number):
+        with insistent_interrupts(), interrupts_at(number, any_code):
             rename(engine, "new")
     except KeyboardInterrupt as error:
         release_frames(error)
@@ -136,10 +155,10 @@ def test_an_interrupted_transaction_locks_nobody_out(open_anew, report, step):
 class Interrupted(SqlDeviceStore):
     """The store of a process that gets Ctrl-C while it notes its progress."""
 
-    number = 0
+    moment = (0, None)
 
     def save_progress(self, run, progress):
-        with insistent_interrupts(), interrupts_at(self.number):
+        with insistent_interrupts(), interrupts_at(*self.moment):
             super().save_progress(run, progress)
 
 
@@ -149,13 +168,20 @@ def server():
         yield server
 
 
-@pytest.mark.parametrize("step", [397, pytest.param(7, marks=pytest.mark.full)])
-def test_an_interrupted_synchronisation_is_closed(open_anew, server, report, step):
+@pytest.mark.parametrize(
+    ("step", "is_meant"),
+    [
+        (5, is_between),
+        pytest.param(1, is_between, marks=pytest.mark.full),
+        pytest.param(7, any_code, marks=pytest.mark.full),
+    ],
+)
+def test_an_interrupted_synchronisation_is_closed(open_anew, server, report, step, is_meant):
     number = step
     while True:
         engine = open_anew()
         store = Interrupted(engine)
-        store.number = number
+        store.moment = (number, is_meant)
         try:
             with opened_client(server.base_url) as client:
                 sync_devices(client, store, REQUEST, clock=lambda: NOW)
@@ -168,26 +194,35 @@ def test_an_interrupted_synchronisation_is_closed(open_anew, server, report, ste
             continue
         break
     report(f"a synchronisation interrupted at {number // step - 1:,} moments")
-    assert number > 400
+    assert number > 40
 
 
-@pytest.mark.parametrize("step", [397, pytest.param(31, marks=pytest.mark.full)])
-def test_an_interrupted_session_is_cancelled(open_anew, report, step):
+@pytest.mark.parametrize(
+    ("step", "is_meant"),
+    [
+        (2, is_between),
+        pytest.param(1, is_between, marks=pytest.mark.full),
+        pytest.param(31, any_code, marks=pytest.mark.full),
+    ],
+)
+def test_an_interrupted_session_is_cancelled(open_anew, report, step, is_meant):
     settings = load_settings()
     number, is_interrupted = 0, True
     while is_interrupted:
         number += step
         engine = open_anew()
         with bootstrap.outbox_sender(engine, settings) as sender:
-            session_id, is_interrupted = interrupted_session(engine, settings, sender, number)
+            session_id, is_interrupted = interrupted_session(
+                engine, settings, sender, interrupts_at(number, is_meant)
+            )
         with reading(engine) as connection:
             state = load_session(connection, session_id).state
         assert state is SessionState.CANCELLED
     report(f"a session interrupted at {number // step - 1:,} moments")
-    assert number > 400
+    assert number > 40
 
 
-def interrupted_session(engine, settings, sender, number):
+def interrupted_session(engine, settings, sender, interrupts):
     """A session that gets Ctrl-C while it reports its progress, or else after that."""
     request = RunRequest(service_provider_id=1, billing_period_id=1)
     is_interrupted = True
@@ -196,7 +231,7 @@ def interrupted_session(engine, settings, sender, number):
             engine, settings, sender, request, tenant_id=1, flow_run_id="run",
             author=Author(actor="test"), on_stop=lambda *_: None,
         ) as session:  # fmt: skip
-            with interrupts_at(number):
+            with interrupts:
                 session.report(5)
             is_interrupted = False
             signal.raise_signal(signal.SIGINT)
