@@ -26,7 +26,7 @@ test: setup ## Run the tests, a process per core; files with servers of their ow
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: setup ## Run the full matrices of faults, of which make test has a sample
-	@$(BIN)/pytest -m full
+	@$(BIN)/pytest -m full --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup ## Lint, format, types, layers
 	@$(BIN)/ruff check .
