@@ -15,7 +15,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with the command carrier-opt in it
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml
 	@PYTHON="$(PYTHON)" ./setup.sh $(VENV)
 	@touch $@
 
@@ -41,7 +41,8 @@ bench-full: setup ## Measure with the cases that take long; a rerun continues
 	@$(BIN)/python -m benchmarks.run --full --resume
 
 lock: setup ## Renew requirements/*.txt from pyproject.toml
-	@$(BIN)/pip install --quiet 'uv>=0.9'
+	@echo 'uv>=0.9' | $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11 - -o requirements/uv.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--python-version 3.11 --override requirements/overrides.txt pyproject.toml -o requirements/runtime.txt
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links \

@@ -34,7 +34,13 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-echo "setup: installing locked packages into $venv (about a minute on a fresh machine)"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+install=(--quiet --no-deps --require-hashes -r)
+echo "setup: installing locked packages into $venv"
+"$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/uv.txt
+# pip takes minutes for what uv does in seconds, but reads a mirror's address from its own configuration.
+if ! "$venv/bin/uv" pip install --python "$venv/bin/python" "${install[@]}" requirements/dev.txt; then
+    echo "setup: uv could not install them (its index is set with UV_DEFAULT_INDEX); pip tries, which takes minutes" >&2
+    "$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/dev.txt
+fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "setup: done; the command is $venv/bin/carrier-opt"
