@@ -19,6 +19,7 @@ from core.storage.devices import load_devices
 from core.sync.run import SyncRequest, sync_devices
 from tests.faults.small_account import CYCLE, LOGIN, NOW, PLANS
 
+YEAR = control_center_capabilities().list_window
 REQUEST = SyncRequest(
     service_provider_id=1,
     period_id=1,
@@ -38,13 +39,14 @@ def served(account, api=ControlCenterApi, clock=lambda: NOW, faults=(), **switch
 
 
 @contextmanager
-def client_of(server, usage_access=UsageAccess.BY_RATE_PLAN, now=NOW):
-    """A client that waits for nothing."""
+def client_of(server, usage_access=UsageAccess.BY_RATE_PLAN, now=NOW, list_window=None):
+    """A client that waits for nothing, and asks for lists year by year where the account needs that."""
     with open_control_center(
         server.base_url,
         LOGIN,
-        capabilities=control_center_capabilities(
-            requests_per_second=None, usage_access=usage_access
+        capabilities=replace(
+            control_center_capabilities(requests_per_second=None, usage_access=usage_access),
+            list_window=list_window,
         ),
         retry=RETRY,
         clock=lambda: now,

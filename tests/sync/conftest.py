@@ -9,9 +9,9 @@ import pytest
 from core.simulator.account import SimulatedAccount
 from core.simulator.options import SimulatorOptions
 from core.simulator.server import SimulatorServer
-from core.simulator.tariffs import simulated_communication_plans, simulated_rate_plans
+from core.simulator.tariffs import simulated_communication_plans
 from core.storage.engine import open_engine
-from tests.faults.small_account import CYCLE, NOW, make_database
+from tests.faults.small_account import CYCLE, NOW, PLANS, make_database
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +43,14 @@ def engine(new_engine):
 
 @pytest.fixture
 def serve():
-    """Starts simulators of fleets on any of the simulated rate plans."""
+    """Starts simulators of fleets, in accounts with a few rate plans."""
     opened = []
 
-    def start(fleet, **switches):
+    def start(fleet, rate_plans=PLANS, **switches):
         account = SimulatedAccount(
             fleet,
             cycle=CYCLE,
-            rate_plans=simulated_rate_plans(),
+            rate_plans=rate_plans,
             communication_plans=simulated_communication_plans(),
         )
         options = SimulatorOptions(**switches)

@@ -7,15 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
-from pydantic import SecretStr
 
 from core.carriers.base import UsageAccess
-from core.carriers.control_center import (
-    ControlCenterClient,
-    control_center_capabilities,
-    open_control_center,
-)
-from core.carriers.credentials import Credentials
+from core.carriers.control_center import ControlCenterClient
 from core.carriers.iccid import iccid_problems
 from core.domain import BillingCycle
 from core.errors import CarrierProtocolError, RetryableCarrierError, StorageError
@@ -26,12 +20,12 @@ from core.storage.device_store import SqlDeviceStore
 from core.storage.devices import load_devices
 from core.storage.sync_rejects import load_rejects
 from core.sync.run import SyncRequest, sync_devices
+from tests.faults.small_account import CODES, CYCLE, NOW
+from tests.sync.acts import YEAR, client_of
 
-CYCLE = BillingCycle(start_date=date(2026, 10, 1), end_date=date(2026, 10, 31))
-NOW = datetime(2026, 10, 25, 12, tzinfo=UTC)
 PLANS = simulated_rate_plans()
 PRORATED = frozenset(plan.code for plan in PLANS if plan.is_prorated)
-REQUEST = SyncRequest(
+WHOLE_CATALOGUE = SyncRequest(
     service_provider_id=1,
     period_id=1,
     cycle=CYCLE,
@@ -39,20 +33,29 @@ REQUEST = SyncRequest(
     prorated_rate_plans=PRORATED,
     prorated_communication_plans=frozenset({"Trial Kits"}),
 )
+REQUEST = replace(WHOLE_CATALOGUE, known_rate_plans=CODES)
 
 
-def fleet_of(n, seed=1):
-    return make_fleet(n, seed, CYCLE, as_of=NOW)
+def whole_fleet(n):
+    """SIMs on all plans, some of them with a row that is rejected."""
+    return make_fleet(n, 1, CYCLE, as_of=NOW)
 
 
-def synchronise(server, engine, request=REQUEST, *, usage_access=UsageAccess.BY_RATE_PLAN, **more):
-    with open_control_center(
-        server.base_url,
-        Credentials(username=SecretStr("simulator"), api_key=SecretStr("simulated-key")),
-        capabilities=control_center_capabilities(
-            requests_per_second=None, usage_access=usage_access
-        ),
-    ) as client:
+def fleet_of(n):
+    """SIMs on eight plans, since usage is asked for plan by plan."""
+    return whole_fleet(4 * n).filter(pl.col("rate_plan").is_in(CODES)).head(n)
+
+
+def synchronise(
+    server,
+    engine,
+    request=REQUEST,
+    *,
+    usage_access=UsageAccess.BY_RATE_PLAN,
+    list_window=None,
+    **more,
+):
+    with client_of(server, usage_access, list_window=list_window) as client:
         return sync_devices(client, SqlDeviceStore(engine), request, clock=lambda: NOW, **more)
 
 
@@ -65,8 +68,8 @@ def good_rows(fleet):
 
 
 def test_the_tables_hold_every_good_sim_once_with_its_usage(serve, engine):
-    fleet = fleet_of(1500)
-    result = synchronise(serve(fleet), engine)
+    fleet = whole_fleet(1500)
+    result = synchronise(serve(fleet, PLANS), engine, WHOLE_CATALOGUE, list_window=YEAR)
     expected = good_rows(fleet)
     stored = load_devices(engine, 1, 1)
     fields = ["iccid", "status", "rate_plan", "communication_plan"]
@@ -93,8 +96,8 @@ def test_the_tables_hold_every_good_sim_once_with_its_usage(serve, engine):
 
 
 def test_calls_stay_near_what_the_lists_need(serve, engine):
-    server = serve(fleet_of(2000))
-    result = synchronise(server, engine)
+    server = serve(whole_fleet(2000), PLANS)
+    result = synchronise(server, engine, WHOLE_CATALOGUE, list_window=YEAR)
     n_lists = sum("/devices?" in call for call in server.calls)
     n_usages = sum("/usages?" in call for call in server.calls)
     assert n_lists <= 40 + 2 * 24 + 40  # pages, years since the platform began, finding the ends
@@ -104,8 +107,8 @@ def test_calls_stay_near_what_the_lists_need(serve, engine):
 
 
 def test_activation_dates_are_read_where_a_prorated_plan_needs_them(serve, engine):
-    fleet = fleet_of(1500)
-    synchronise(serve(fleet), engine)
+    fleet = whole_fleet(1500)
+    synchronise(serve(fleet, PLANS), engine, WHOLE_CATALOGUE)
     start_ms = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000)
     needed = good_rows(fleet).filter(
         (pl.col("activated_ms") >= start_ms)
@@ -139,7 +142,7 @@ def test_an_activation_day_is_a_day_of_the_accounts_zone(serve, engine):
 
 
 def test_doing_it_again_changes_nothing(serve, engine):
-    server = serve(fleet_of(400))
+    server = serve(fleet_of(200))
     first = synchronise(server, engine)
     before = load_devices(engine, 1, 1)
     second = synchronise(server, engine)
@@ -161,7 +164,7 @@ def test_a_change_at_the_carrier_arrives_and_a_sim_that_is_gone_leaves(serve, en
     smaller.account.change(row, {"ratePlan": "FLEX-2GB"}, NOW)
     result = synchronise(smaller, engine)
     stored = load_devices(engine, 1, 1)
-    assert (result.devices, result.removed) == (299, 1)
+    assert (result.devices, result.removed) == (fleet.height - 1, 1)
     assert gone not in set(stored["iccid"])
     assert stored.filter(pl.col("iccid") == changed)["rate_plan"].item() == "FLEX-2GB"
 
@@ -174,17 +177,18 @@ def test_a_sim_that_changes_while_the_list_is_read_is_stored_in_its_newest_state
 
     def change(what, n):
         if (what, n > 0) == ("SIMs listed", True) and account.fields(row)[2] == before:
-            account.change(row, {"ratePlan": "LEGACY-1GB"}, NOW)
+            account.change(row, {"ratePlan": "FLEX-2GB"}, NOW)
 
-    assert before != "LEGACY-1GB"
+    assert before != "FLEX-2GB"
     result = synchronise(server, engine, on_progress=change)
     stored = load_devices(engine, 1, 1).filter(pl.col("iccid") == iccid)
-    assert stored["rate_plan"].to_list() == ["LEGACY-1GB"]
+    assert stored["rate_plan"].to_list() == ["FLEX-2GB"]
     assert result.duplicates >= 1
 
 
 def test_an_incremental_run_asks_for_what_was_modified_and_removes_nothing(serve, engine):
-    server = serve(fleet_of(300))
+    fleet = good_rows(fleet_of(300))
+    server = serve(fleet)
     synchronise(server, engine)
     row = 7
     server.account.change(row, {"ratePlan": "FLEX-2GB"}, NOW)
@@ -194,7 +198,7 @@ def test_an_incremental_run_asks_for_what_was_modified_and_removes_nothing(serve
     stored = load_devices(engine, 1, 1)
     iccid = server.account.iccid[row].decode()
     assert stored.filter(pl.col("iccid") == iccid)["rate_plan"].item() == "FLEX-2GB"
-    assert stored.height == 300
+    assert stored.height == fleet.height
 
 
 def test_usage_sim_by_sim_gives_the_same_tables(serve, engine, new_engine):
@@ -282,6 +286,7 @@ def test_a_list_that_once_calls_its_first_page_the_last_removes_nothing(serve, e
     of_the_cycle = "modifiedSince=2026-09-30T00%3A00%3A00%2B00%3A00&pageSize=50&pageNumber=1"
     server.script([Fault(kind=FaultKind.EARLY_LAST_PAGE, matching=of_the_cycle)])
     result = synchronise(server, engine, request)
+    assert any(of_the_cycle in call for call in server.calls)
     assert (result.devices, result.removed) == (fleet.height, 0)
 
 
@@ -301,7 +306,7 @@ def test_a_new_account_may_be_empty(serve, engine):
 def test_progress_is_told_and_never_falls(serve, engine):
     told = []
     result = synchronise(
-        serve(fleet_of(2500)), engine, on_progress=lambda what, n: told.append((what, n))
+        serve(fleet_of(600)), engine, on_progress=lambda what, n: told.append((what, n))
     )
     parts = {what: [n for told_of, n in told if told_of == what] for what, _ in told}
     assert list(parts) == ["SIMs listed", "rows of usage read", "activation dates read"]
@@ -327,7 +332,7 @@ def test_an_interrupted_run_is_failed_and_leaves_no_trace(serve, engine):
     assert load_devices(engine, 1, 1).equals(before)
     last = SqlDeviceStore(engine).history(1).last
     assert last is not None
-    assert last.device_count == 300
+    assert last.device_count == before.height
 
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt(), RetryableCarrierError("the cause")])
@@ -364,7 +369,7 @@ def test_usage_sim_by_sim_of_another_cycle_than_the_present_one_is_refused(serve
 
 
 def test_a_plan_of_two_versions_loses_no_usage(serve, engine):
-    fleet = fleet_of(600)
+    fleet = fleet_of(200)
     once = synchronise(serve(fleet), engine)
     plans = frozenset(code for code in fleet["rate_plan"].drop_nulls().unique() if "FLEX" in code)
     server = serve(fleet, plans_with_two_versions=tuple(sorted(plans)))
@@ -380,7 +385,7 @@ def test_usage_on_a_plan_that_its_last_sim_has_left_still_counts(serve, engine):
     server = serve(fleet)
     synchronise(server, engine)
     before = load_devices(engine, 1, 1)
-    for iccid in fleet.filter(pl.col("rate_plan") == "FLEX-25MB")["iccid"]:
+    for iccid in fleet.filter(pl.col("rate_plan") == "FLEX-5MB")["iccid"]:
         server.account.change(server.account.row_of(iccid), {"ratePlan": "FLEX-2GB"}, NOW)
     for _ in range(2):
         result = synchronise(server, engine)
