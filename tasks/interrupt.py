@@ -5,19 +5,33 @@ destructor of a library it would be printed and forgotten, and the run goes on o
 never comes; elsewhere a library turns it into an error of its own. Here the interrupt is also noted:
 stages ask for it when they begin and end, it is raised again while the run does not end, and an
 error that follows it counts as the interrupt that it was.
+
+While a module is imported or a line is logged it waits, for a few seconds at most: raised there it may
+leave a lock taken that every thread of the process needs, and the run hangs in a thread of Prefect that
+has to import something, too.
 """
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 REPEAT_SECONDS = 15.0
 """Time that a run gets to end, told once; tidying up takes a few seconds."""
+
+POSTPONE_SECONDS = 5.0
+"""Time that an import or a line of the log gets to end; whoever takes longer is interrupted."""
+
+_RETRY_SECONDS = 0.05
+
+_LOCKING = frozenset({"<frozen importlib._bootstrap>", logging.__file__})
+"""Code that takes locks of the whole process, such that an interrupt in between leaves them taken."""
 
 _noted = [False]
 """Nothing with a lock: a second Ctrl-C may come while the first is being noted."""
@@ -38,35 +52,69 @@ def check_interrupt() -> None:
 def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[None]:
     """Note every Ctrl-C of the block, and repeat it until the block ends; for the main thread."""
     _noted[0] = False
-    is_over = threading.Event()
-    main = threading.main_thread()
-
-    def note(_signum: int, _frame: FrameType | None) -> None:
-        _noted[0] = True
-        raise KeyboardInterrupt
-
-    def repeat() -> None:
-        while not _noted[0]:
-            if is_over.wait(0.2):
-                return
-        while not is_over.wait(repeat_seconds):
-            if main.ident is not None:
-                signal.pthread_kill(main.ident, signal.SIGINT)
-
+    interrupts = _Interrupts(repeat_seconds)
     before = signal.getsignal(signal.SIGINT)
     try:
-        signal.signal(signal.SIGINT, note)
-        threading.Thread(target=repeat, name="interrupts", daemon=True).start()
+        signal.signal(signal.SIGINT, interrupts.note)
+        threading.Thread(target=interrupts.repeat, name="interrupts", daemon=True).start()
         with _swallowed_unprinted():
             yield
+        interrupts.raise_postponed()
     except Exception as error:
         if was_interrupted():
             raise KeyboardInterrupt from error
         raise
     finally:
-        is_over.set()
+        interrupts.is_over.set()
         signal.signal(signal.SIGINT, before)
         _noted[0] = False
+
+
+class _Interrupts:
+    """What came of Ctrl-C in one block."""
+
+    def __init__(self, repeat_seconds: float) -> None:
+        self.is_over = threading.Event()
+        self._repeat_seconds = repeat_seconds
+        self._thread_id = threading.get_ident()
+        self._postponed_until: float | None = None
+
+    def note(self, _signum: int, frame: FrameType | None) -> None:
+        """Raise the interrupt, or postpone it; the handler of the signal."""
+        if _is_locking(frame):
+            if self._postponed_until is None:
+                self._postponed_until = time.monotonic() + POSTPONE_SECONDS
+            _noted[0] = True
+            if time.monotonic() < self._postponed_until:
+                return
+        _noted[0] = True
+        self._postponed_until = None
+        raise KeyboardInterrupt
+
+    def raise_postponed(self) -> None:
+        """Raise what was postponed up to the end of the block."""
+        if self._postponed_until is not None:
+            raise KeyboardInterrupt
+
+    def repeat(self) -> None:
+        """Send the signal again while the block does not end, soon if it was postponed."""
+        while not self.is_over.is_set():
+            if not _noted[0]:
+                self.is_over.wait(0.2)
+            elif not self.is_over.wait(self._pause_seconds()):
+                signal.pthread_kill(self._thread_id, signal.SIGINT)
+
+    def _pause_seconds(self) -> float:
+        return self._repeat_seconds if self._postponed_until is None else _RETRY_SECONDS
+
+
+def _is_locking(frame: FrameType | None) -> bool:
+    """Whether a function on the stack may be about to take or give back a lock of the process."""
+    while frame is not None:
+        if frame.f_code.co_filename in _LOCKING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -1,19 +1,11 @@
 """Ctrl-C between any two steps of a transaction leaves no lock behind that keeps its own process out.
 
-Python looks for signals when a function begins, after a call and when a loop goes round: there the
-signal comes here, in transactions on a real file. Every run tries some of these moments, `make faults`
-many more.
+Every run tries some of the moments at which the signal may come, `make faults` many more.
 """
 
 from __future__ import annotations
 
-import dis
-import gc
 import signal
-import sys
-from contextlib import contextmanager
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,6 +23,7 @@ from core.storage.sessions import load_session
 from core.sync.run import sync_devices
 from tasks.interrupt import insistent_interrupts
 from tasks.session import session_run
+from tests.faults.moments import interrupts_at
 from tests.faults.small_account import (
     NOW,
     REQUEST,
@@ -39,8 +32,6 @@ from tests.faults.small_account import (
     opened_client,
     small_account,
 )
-
-CALLS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX")
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +57,6 @@ def open_anew(template, tmp_path, monkeypatch):
     opened[-1].dispose()
 
 
-@cache
-def moments(code):
-    """Offsets of bytecodes before which signals are handled."""
-    found = list(dis.get_instructions(code))
-    after_calls = {
-        after.offset for one, after in pairwise(found) if one.opname in ("RESUME", *CALLS)
-    }
-    return after_calls | {one.argval for one in found if one.opname == "JUMP_BACKWARD"}
-
-
 def any_code(code):
     return True
 
@@ -87,35 +68,6 @@ def is_between(code):
         name == "base.py"
         and code.co_name.strip("_").startswith(("begin", "commit", "close", "enter"))
     )
-
-
-@contextmanager
-def interrupts_at(number, is_meant):
-    """Let Ctrl-C come at a moment of the functions that the block calls, counted from 1.
-
-    ``is_meant`` tells by its code which of them count.
-    """
-    left = number
-
-    def trace(frame, event, _):
-        nonlocal left
-        frame.f_trace_opcodes = True
-        code = frame.f_code
-        if event == "opcode" and is_meant(code) and frame.f_lasti in moments(code):
-            left -= 1
-            if left == 0:
-                sys.settrace(None)
-                signal.raise_signal(signal.SIGINT)
-        return trace
-
-    before = sys.gettrace()
-    gc.disable()  # what it calls would swallow the interrupt
-    sys.settrace(trace)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
-        gc.enable()
 
 
 def rename(engine, name):

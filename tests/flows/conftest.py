@@ -100,6 +100,17 @@ def _is_healthy(url: str) -> bool:
         return False
 
 
+def _end_of(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, str, str]:
+    """Exit code, standard output and error of a process; one that does not end is killed."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"{process.args} did not end within {timeout_s} s:\n{out}\n{err}")
+    return process.returncode, out, err
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
     """`carrier-opt demo` in a folder."""
@@ -123,8 +134,7 @@ class Demo:
     def run(self) -> tuple[int, str, str]:
         """Run to the end; exit code, standard output, standard error."""
         with self.start() as process:
-            out, err = process.communicate(timeout=180)
-        return process.returncode, out, err
+            return _end_of(process, timeout_s=180)
 
     def stop_in(self, state: str, signum: signal.Signals) -> tuple[int, str, str]:
         """Start a run and send it a signal as soon as its session is in a state."""
@@ -138,8 +148,7 @@ class Demo:
                 assert time.monotonic() < deadline, f"no session came to {state}"
                 time.sleep(0.002)
             process.send_signal(signum)
-            out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
+            return _end_of(process, timeout_s=60)
 
     def sessions(self) -> list[dict[str, Any]]:
         """Rows of OptimizationSession, oldest first; none before the database is there."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tasks import interrupt
 from tasks.interrupt import check_interrupt, insistent_interrupts
 
 
@@ -51,6 +54,49 @@ def swallow_and_wait() -> None:
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         time.sleep(30)
+
+
+@pytest.fixture
+def interrupted_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a module that is interrupted while it is imported, and takes half a second from there."""
+    body = """
+import signal, time
+signal.raise_signal(signal.SIGINT)
+for _ in range(50):
+    time.sleep(0.01)
+open(__file__ + ".end", "w").close()
+"""
+    (tmp_path / "interrupted_module.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "interrupted_module"
+
+
+def import_and_wait(module: str) -> None:
+    with insistent_interrupts(repeat_seconds=3600):
+        importlib.import_module(module)
+        time.sleep(30)
+        msg = "not interrupted"
+        raise TimeoutError(msg)
+
+
+def test_an_interrupt_waits_for_the_end_of_an_import_and_no_longer(
+    interrupted_module: str, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        import_and_wait(interrupted_module)
+    assert caught.value.__cause__ is None
+    assert (tmp_path / "interrupted_module.py.end").exists()
+    assert sys.modules.pop(interrupted_module)
+
+
+def test_an_import_that_does_not_end_is_interrupted(
+    interrupted_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupt, "POSTPONE_SECONDS", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        import_and_wait(interrupted_module)
+    assert not (tmp_path / "interrupted_module.py.end").exists()
+    assert interrupted_module not in sys.modules
 
 
 def test_the_former_handler_is_back_afterwards() -> None:
