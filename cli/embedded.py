@@ -103,15 +103,18 @@ def embedded_prefect(home: Path) -> Iterator[Callable[[], None]]:
 
 def _wait_until_healthy(api_url: str, server: ChildProcess) -> None:
     deadline = time.monotonic() + PREFECT_STARTUP_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if server.exit_code is not None:
-            msg = f"the Prefect server ended with code {server.exit_code}: see {server.log_path}"
-            raise CarrierOptError(msg)
-        try:
-            if httpx.get(f"{api_url}/health", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while time.monotonic() < deadline:
+            if server.exit_code is not None:
+                msg = (
+                    f"the Prefect server ended with code {server.exit_code}: see {server.log_path}"
+                )
+                raise CarrierOptError(msg)
+            try:
+                if client.get(f"{api_url}/health").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
     msg = f"the Prefect server did not answer within {PREFECT_STARTUP_TIMEOUT_S:.0f} s: see {server.log_path}"
     raise CarrierOptError(msg)
 

@@ -53,10 +53,11 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         with ChildProcess(["prefect", str(port)], log_path=home / "server.log") as server:
             deadline = time.monotonic() + STARTUP_S
-            while not _is_healthy(url):
-                assert server.exit_code is None, server.log_path.read_text()
-                assert time.monotonic() < deadline, "the Prefect server did not start"
-                time.sleep(0.2)
+            with httpx.Client(trust_env=False, timeout=5) as client:
+                while not _is_healthy(client, url):
+                    assert server.exit_code is None, server.log_path.read_text()
+                    assert time.monotonic() < deadline, "the Prefect server did not start"
+                    time.sleep(0.2)
             yield url
     finally:
         for name, value in before.items():
@@ -93,9 +94,9 @@ def prefect_client(prefect_api: str) -> Iterator[None]:
             assert not thread.is_alive(), f"{thread.name} is still at work"
 
 
-def _is_healthy(url: str) -> bool:
+def _is_healthy(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).is_success
+        return client.get(f"{url}/health").is_success
     except httpx.TransportError:
         return False
 
