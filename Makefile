@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEVICES ?= 2000
 OUT ?= demo-output
+# The tests start hundreds of processes, each of which would compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test faults check bench bench-full lock ci clean
 

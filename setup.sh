@@ -15,7 +15,7 @@ fi
 
 missing=()
 [ -e "$venv/bin/python" ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
-ldconfig -p 2>/dev/null | grep -q 'libodbc\.so\.2' || missing+=(unixodbc)
+ldconfig -p 2>/dev/null | grep 'libodbc\.so\.2' >/dev/null || missing+=(unixodbc)
 command -v redis-server >/dev/null || missing+=(redis-server)
 
 if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
@@ -38,7 +38,7 @@ install=(--quiet --no-deps --require-hashes -r)
 echo "setup: installing locked packages into $venv"
 "$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/uv.txt
 # pip takes minutes for what uv does in seconds, but reads a mirror's address from its own configuration.
-if ! "$venv/bin/uv" pip install --python "$venv/bin/python" "${install[@]}" requirements/dev.txt; then
+if ! "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "${install[@]}" requirements/dev.txt; then
     echo "setup: uv could not install them (its index is set with UV_DEFAULT_INDEX); pip tries, which takes minutes" >&2
     "$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/dev.txt
 fi
