@@ -80,8 +80,9 @@ def import_and_wait(module: str) -> None:
 
 
 def test_an_interrupt_waits_for_the_end_of_an_import_and_no_longer(
-    interrupted_module: str, tmp_path: Path
+    interrupted_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(interrupt, "POSTPONE_SECONDS", 60.0)
     with pytest.raises(KeyboardInterrupt) as caught:
         import_and_wait(interrupted_module)
     assert caught.value.__cause__ is None
