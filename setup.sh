@@ -34,13 +34,15 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-install=(--quiet --no-deps --require-hashes -r)
+install=(--quiet --no-deps --require-hashes)
+# pip takes minutes for what uv does in seconds. uv does not read pip's configuration.
+index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
+[ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
 echo "setup: installing locked packages into $venv"
-"$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/uv.txt
-# pip takes minutes for what uv does in seconds, but reads a mirror's address from its own configuration.
-if ! "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "${install[@]}" requirements/dev.txt; then
-    echo "setup: uv could not install them (its index is set with UV_DEFAULT_INDEX); pip tries, which takes minutes" >&2
-    "$venv/bin/pip" install --disable-pip-version-check "${install[@]}" requirements/dev.txt
+if ! { "$venv/bin/pip" install --disable-pip-version-check --only-binary :all: "${install[@]}" -r requirements/uv.txt &&
+    "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "${install[@]}" -r requirements/dev.txt; }; then
+    echo "setup: uv could not install them (the index is set with UV_DEFAULT_INDEX); pip tries, which takes minutes" >&2
+    "$venv/bin/pip" install --disable-pip-version-check "${install[@]}" -r requirements/dev.txt
 fi
 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 echo "setup: done; the command is $venv/bin/carrier-opt"

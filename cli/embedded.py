@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -110,11 +110,10 @@ def _wait_until_healthy(api_url: str, server: ChildProcess) -> None:
                     f"the Prefect server ended with code {server.exit_code}: see {server.log_path}"
                 )
                 raise CarrierOptError(msg)
-            try:
+            with suppress(httpx.TransportError):
                 if client.get(f"{api_url}/health").is_success:
                     return
-            except httpx.TransportError:
-                time.sleep(0.1)
+            time.sleep(0.1)
     msg = f"the Prefect server did not answer within {PREFECT_STARTUP_TIMEOUT_S:.0f} s: see {server.log_path}"
     raise CarrierOptError(msg)
 

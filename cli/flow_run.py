@@ -43,8 +43,8 @@ def run_flow(engine: sa.Engine, **parameters: Any) -> dict[str, Any]:
             result = optimize_service_provider(**parameters)
     except KeyboardInterrupt as error:
         # Prefect's own code may have been interrupted before or after the flow could clean up.
-        release_frames(error)
         with _deaf_to_interrupts():
+            release_frames(error)
             _cancel_what_is_left(engine, "The run was interrupted by Ctrl-C.")
         _send_what_is_left(engine)
         sys.stderr.write("interrupted: no session of this run is left open\n")

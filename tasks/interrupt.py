@@ -34,11 +34,17 @@ _LOCKING = frozenset({"<frozen importlib._bootstrap>", logging.__file__})
 """Code that takes locks of the whole process, such that an interrupt in between leaves them taken."""
 
 _noted = [False]
+_postponed_until: list[float | None] = [None]
 """Nothing with a lock: a second Ctrl-C may come while the first is being noted."""
 
 
 def was_interrupted() -> bool:
-    """Whether Ctrl-C came since :func:`insistent_interrupts` began."""
+    """Whether Ctrl-C came since :func:`insistent_interrupts` began; whoever asks acts on it.
+
+    What was postponed is not raised any more then: it would come in the middle of tidying up.
+    """
+    if _noted[0]:
+        _postponed_until[0] = None
     return _noted[0]
 
 
@@ -51,7 +57,7 @@ def check_interrupt() -> None:
 @contextmanager
 def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[None]:
     """Note every Ctrl-C of the block, and repeat it until the block ends; for the main thread."""
-    _noted[0] = False
+    _noted[0], _postponed_until[0] = False, None
     interrupts = _Interrupts(repeat_seconds)
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -59,53 +65,63 @@ def insistent_interrupts(repeat_seconds: float = REPEAT_SECONDS) -> Iterator[Non
         threading.Thread(target=interrupts.repeat, name="interrupts", daemon=True).start()
         with _swallowed_unprinted():
             yield
-        interrupts.raise_postponed()
+        if _postponed_until[0] is not None:
+            check_interrupt()
     except Exception as error:
         if was_interrupted():
             raise KeyboardInterrupt from error
         raise
     finally:
-        interrupts.is_over.set()
+        interrupts.is_over = True  # from here on nothing is raised that would keep the handler
         signal.signal(signal.SIGINT, before)
-        _noted[0] = False
+        _noted[0], _postponed_until[0] = False, None
+        if interrupts.is_late:
+            raise KeyboardInterrupt
 
 
 class _Interrupts:
-    """What came of Ctrl-C in one block."""
+    """What comes of Ctrl-C in one block.
+
+    Attributes
+    ----------
+    is_over, is_late
+        Whether the block has ended, and Ctrl-C came after that.
+    """
 
     def __init__(self, repeat_seconds: float) -> None:
-        self.is_over = threading.Event()
+        self.is_over = self.is_late = False
         self._repeat_seconds = repeat_seconds
         self._thread_id = threading.get_ident()
-        self._postponed_until: float | None = None
 
     def note(self, _signum: int, frame: FrameType | None) -> None:
         """Raise the interrupt, or postpone it; the handler of the signal."""
+        if self.is_over:
+            self.is_late = True
+            return
         if _is_locking(frame):
-            if self._postponed_until is None:
-                self._postponed_until = time.monotonic() + POSTPONE_SECONDS
+            until = _postponed_until[0]
+            if until is None:
+                until = _postponed_until[0] = time.monotonic() + POSTPONE_SECONDS
             _noted[0] = True
-            if time.monotonic() < self._postponed_until:
+            if time.monotonic() < until:
                 return
         _noted[0] = True
-        self._postponed_until = None
+        _postponed_until[0] = None
         raise KeyboardInterrupt
-
-    def raise_postponed(self) -> None:
-        """Raise what was postponed up to the end of the block."""
-        if self._postponed_until is not None:
-            raise KeyboardInterrupt
 
     def repeat(self) -> None:
         """Send the signal again while the block does not end, soon if it was postponed."""
-        while not self.is_over.is_set():
+        repeat_at: float | None = None
+        while not self.is_over:
+            time.sleep(_RETRY_SECONDS)  # in which what was sent last arrives
             if not _noted[0]:
-                self.is_over.wait(0.2)
-            elif not self.is_over.wait(self._pause_seconds()):
+                continue
+            now = time.monotonic()
+            repeat_at = repeat_at or now + self._repeat_seconds
+            is_due = now >= repeat_at or _postponed_until[0] is not None
+            if is_due and not self.is_over:
+                repeat_at = now + self._repeat_seconds
                 signal.pthread_kill(self._thread_id, signal.SIGINT)
-
-    def _pause_seconds(self) -> float:
-        return self._repeat_seconds if self._postponed_until is None else _RETRY_SECONDS
 
 
 def _is_locking(frame: FrameType | None) -> bool:

@@ -76,7 +76,9 @@ def test_an_interrupt_leaves_no_lock_of_the_process(name, tmp_path, report):
     for number in range(1000):
         (package / f"module_{number}.py").write_text("VALUE = 1\n")
     moments = PROCESSES.SimpleQueue()
-    process = PROCESSES.Process(target=interrupt_everywhere, args=(name, tmp_path, moments))
+    process = PROCESSES.Process(
+        target=interrupt_everywhere, args=(name, tmp_path, moments), daemon=True
+    )
     process.start()
     process.join(300)
     assert process.exitcode == 0

@@ -106,8 +106,8 @@ def _end_of(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, s
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
+        os.killpg(process.pid, signal.SIGKILL)  # a process of it may hold the pipes
+        out, err = process.communicate(timeout=60)
         pytest.fail(f"{process.args} did not end within {timeout_s} s:\n{out}\n{err}")
     return process.returncode, out, err
 

@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.prefect]
 
 STATES = ["SYNCING", "GROUPING", "OPTIMISING", "FINALISING"]
-DEVICES = 1000
+DEVICES = 2000
 
 
 def test_ctrl_c_in_any_stage_cancels_the_session_and_the_next_run_starts_anew(

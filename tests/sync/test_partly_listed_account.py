@@ -25,14 +25,24 @@ from tests.faults.small_account import CODES, CYCLE, NOW
 from tests.sync.acts import REQUEST, YEAR, client_of
 
 LISTED_FROM_MS = int((NOW - timedelta(days=364)).timestamp() * 1000)
+NOW_MS = int(NOW.timestamp() * 1000)
 FIELDS = ["iccid", "status", "rate_plan", "communication_plan"]
 
 
 def fleet_of(n):
-    """SIMs on a few plans, since usage is asked for plan by plan, and one that nobody has entered."""
-    plans = [*CODES, "RETAIL-300MB", None]
-    everything = make_fleet(4 * n, 1, CYCLE, as_of=NOW)
-    return everything.filter(pl.col("rate_plan").is_in(plans, nulls_equal=True)).head(n)
+    """SIMs on a few plans, since usage is asked for plan by plan, and some with a row that is rejected.
+
+    Two more are on a plan that nobody has entered: one that was modified within a year, and another.
+    """
+    everything = make_fleet(2000, 1, CYCLE, as_of=NOW)
+    good = is_good(everything) & everything["communication_plan"].is_not_null()
+    on_few = everything.filter(good & pl.col("rate_plan").is_in(CODES))
+    ages = pl.Series([NOW_MS, LISTED_FROM_MS - 1])
+    foreign = on_few.drop_nulls("activated_ms").tail(2)
+    foreign = foreign.with_columns(rate_plan=pl.lit("RETAIL-300MB"), updated_ms=ages)
+    bad = everything.filter(~good)
+    on_one = pl.when(pl.col("rate_plan").is_not_null()).then(pl.lit("FLEX-5MB"))
+    return pl.concat([on_few.head(n), foreign, bad.with_columns(rate_plan=on_one)])
 
 
 def synchronise(
@@ -82,6 +92,7 @@ def test_every_sim_that_is_listed_or_has_usage_is_stored_once_with_its_usage(ser
     assert (result.kind, result.devices, result.removed) == ("full", expected.height, 0)
     assert "lists only SIMs modified since 2025-10-26" in result.warnings[0]
     assert load_rejects(engine, result.run_id)["raw"].n_unique() == sum(result.rejects.values())
+    assert sum(result.rejects.values()) >= 3
 
 
 def test_doing_it_again_changes_nothing_and_asks_for_no_sim_again(serve, engine):
@@ -186,8 +197,12 @@ def test_a_carrier_that_answers_no_more_ends_the_run_and_changes_nothing(serve, 
 def test_sims_on_a_plan_that_nobody_has_entered_yet_are_found_by_the_carriers_list_of_plans(
     serve, engine
 ):
-    fleet = fleet_of(150)
+    is_unnamed = pl.col("rate_plan") == "START-20MB"
+    old = pl.when(is_unnamed).then(LISTED_FROM_MS - 1).otherwise("updated_ms")
+    fleet = fleet_of(150).with_columns(updated_ms=old)
     server = serve(fleet, strict_dates=True)
+    assert "START-20MB" not in listed(fleet)["rate_plan"]
+    assert "START-20MB" in reachable(fleet)["rate_plan"]
     result = synchronise(server, engine, replace(REQUEST, known_rate_plans=frozenset()))
     assert result.devices == reachable(fleet).height
     missing = synchronise(
@@ -219,7 +234,9 @@ def test_usage_sim_by_sim_is_read_of_the_known_sims_that_are_not_listed(serve, e
     synchronise(server, engine, now=now, usage_access=UsageAccess.PER_SIM)
     stored = load_devices(engine, 1, 1).sort("iccid")
     account = server.account
-    truth = {account.iccid[row].decode(): account.usage(row).data_bytes for row in range(80)}
+    truth = {
+        account.iccid[row].decode(): account.usage(row).data_bytes for row in range(fleet.height)
+    }
     assert stored["usage_bytes"].to_list() == [truth[iccid] for iccid in stored["iccid"]]
 
 

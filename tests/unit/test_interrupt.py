@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks import interrupt
-from tasks.interrupt import check_interrupt, insistent_interrupts
+from tasks.interrupt import check_interrupt, insistent_interrupts, was_interrupted
 
 
 def test_a_swallowed_interrupt_is_raised_at_the_next_check() -> None:
@@ -57,18 +60,22 @@ def swallow_and_wait() -> None:
 
 
 @pytest.fixture
-def interrupted_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of a module that is interrupted while it is imported, and takes half a second from there."""
-    body = """
+def make_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], str]:
+    """Makes a module that is interrupted while it is imported, and takes a time from there; its name."""
+
+    def make(hundredths: int) -> str:
+        body = f"""
 import signal, time
 signal.raise_signal(signal.SIGINT)
-for _ in range(50):
+for _ in range({hundredths}):
     time.sleep(0.01)
 open(__file__ + ".end", "w").close()
 """
-    (tmp_path / "interrupted_module.py").write_text(body)
-    monkeypatch.syspath_prepend(tmp_path)
-    return "interrupted_module"
+        (tmp_path / "interrupted_module.py").write_text(body)
+        monkeypatch.syspath_prepend(tmp_path)
+        return "interrupted_module"
+
+    return make
 
 
 def import_and_wait(module: str) -> None:
@@ -80,9 +87,10 @@ def import_and_wait(module: str) -> None:
 
 
 def test_an_interrupt_waits_for_the_end_of_an_import_and_no_longer(
-    interrupted_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_module: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interrupt, "POSTPONE_SECONDS", 60.0)
+    interrupted_module = make_module(30)
     with pytest.raises(KeyboardInterrupt) as caught:
         import_and_wait(interrupted_module)
     assert caught.value.__cause__ is None
@@ -91,13 +99,68 @@ def test_an_interrupt_waits_for_the_end_of_an_import_and_no_longer(
 
 
 def test_an_import_that_does_not_end_is_interrupted(
-    interrupted_module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_module: Callable[[int], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interrupt, "POSTPONE_SECONDS", 0.1)
+    interrupted_module = make_module(3000)
     with pytest.raises(KeyboardInterrupt):
         import_and_wait(interrupted_module)
     assert not (tmp_path / "interrupted_module.py.end").exists()
     assert interrupted_module not in sys.modules
+
+
+class Interrupted(logging.Handler):
+    """Gets Ctrl-C while a line is logged."""
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def log() -> Iterator[logging.Logger]:
+    """A log whose lines are interrupted."""
+    logger = logging.getLogger("tests.interrupted")
+    logger.addHandler(Interrupted())
+    yield logger
+    logger.handlers.clear()
+
+
+def wait() -> None:
+    time.sleep(30)
+
+
+def fail() -> None:
+    raise ValueError
+
+
+@pytest.mark.parametrize("ending", [wait, check_interrupt, fail])
+def test_an_interrupt_that_was_postponed_comes_once(
+    log: logging.Logger, ending: Callable[[], None]
+) -> None:
+    with insistent_interrupts(repeat_seconds=3600):
+        log.warning("a line")
+        with pytest.raises((KeyboardInterrupt, ValueError)):
+            ending()
+        assert was_interrupted()
+        time.sleep(0.5)  # long enough for another one
+
+
+def test_an_interrupt_that_comes_when_the_block_has_ended_leaves_the_former_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, restore = signal.getsignal(signal.SIGINT), signal.signal
+    sent = []
+
+    def interrupted(signum: int, handler: Any) -> Any:
+        if handler is before and not sent:
+            sent.append(signum)
+            signal.raise_signal(signal.SIGINT)
+        return restore(signum, handler)
+
+    with pytest.raises(KeyboardInterrupt), insistent_interrupts():
+        monkeypatch.setattr(signal, "signal", interrupted)
+    assert sent
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_former_handler_is_back_afterwards() -> None:
